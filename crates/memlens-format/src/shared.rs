@@ -1,0 +1,283 @@
+//! The memory that the agent (inside the recorded program) shares with the collector.
+//!
+//! One sparse file (a memfd that the collector makes) for each recorded process. The agent alone allocates in it, by a
+//! bump pointer; the collector only reads, but for [`Header::clock_ns`] and [`Header::collector_pid`]. Everything that
+//! refers to something else in the file does so by its *offset*; 0 means "none". Every field that both sides touch is an
+//! atomic, read and written relaxed: each figure is whole, but two figures may be one event apart while the program runs.
+//! Once the program has ended everything is exact.
+//!
+//! ```text
+//!  0        ┌──────────────────────────────────────────────┐
+//!           │ Header                                       │ counters, status, directories
+//!           ├──────────────────────────────────────────────┤
+//!           │ pieces, in order of need:                    │
+//!           │   chunks of NodeRecord   (NODES_PER_CHUNK)   │ the call tree
+//!           │   chunks of SiteRecord   (SITES_PER_CHUNK)   │ node + what happened there
+//!           │   chunks of CodeRecord   (CODES_PER_CHUNK)   │ code objects, as first seen
+//!           │   Lane, chunks of Counters                   │ one lane a writer
+//!           │   leaves of the live table                   │ the agent's own business
+//!           │   bytes of names, file names, line tables    │
+//!           └──────────────────────────────────────────────┘ Header::arena_next
+//! ```
+//!
+//! A *node* is a place in the call tree: the parent node, a code object and the offset of an instruction in it. A *site* is
+//! a node plus what was asked there: a block of one [`crate::Allocator`], or a release ([`SITE_KIND_RELEASE`]). A *lane* is
+//! a set of counters with one writer at a time: lane 0 belongs to whoever holds the main interpreter's GIL (before there
+//! is one: to the main thread), each other lane to one thread that allocates without it. The truth about a site is the
+//! sum over the lanes.
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64};
+
+/// `b"MLENSSHM"`, little-endian: the first eight bytes of the file, written by the agent when the tables are ready.
+pub const SHARED_MAGIC: u64 = u64::from_le_bytes(*b"MLENSSHM");
+/// Version of this layout. Agent and collector come from one build; a difference means a mixed installation.
+pub const SHARED_VERSION: u32 = 1;
+
+/// Records in one chunk of nodes.
+pub const NODES_PER_CHUNK: usize = 4096;
+/// Records in one chunk of sites; also of one chunk of a lane's [`Counters`], which has the same index.
+pub const SITES_PER_CHUNK: usize = 1024;
+/// Records in one chunk of code objects.
+pub const CODES_PER_CHUNK: usize = 1024;
+/// Most chunks of nodes: 2^22 nodes in all.
+pub const NODE_CHUNKS: usize = 1024;
+/// Most chunks of sites (and of counters in a lane): 2^22 sites in all.
+pub const SITE_CHUNKS: usize = 4096;
+/// Most chunks of code objects: 2^18 in all.
+pub const CODE_CHUNKS: usize = 256;
+/// Most lanes.
+pub const MAX_LANES: usize = 1024;
+
+/// [`SiteRecord::kind`] of a place where blocks are released. In its [`Counters`], `count` and `bytes` are what was released
+/// here, whoever allocated it; the other figures stay 0. Any other kind is an [`crate::Allocator`] discriminant.
+pub const SITE_KIND_RELEASE: u32 = 0xff;
+/// [`SITE_KIND_RELEASE`] for file-backed mappings, which are never part of the heap.
+pub const SITE_KIND_RELEASE_FILE: u32 = 0xfe;
+
+/// Node 0: the root, above every Python stack. Its record is all zeros.
+pub const NODE_ROOT: u32 = 0;
+/// Bit of [`NodeRecord::instruction`]: the code is not a code object but a name ([`CodeRecord`] with kind
+/// [`CODE_KIND_NAME`]), as for "stack too deep" and "unreadable stack".
+pub const CODE_KIND_PYTHON: u32 = 0;
+/// See [`CODE_KIND_PYTHON`].
+pub const CODE_KIND_NAME: u32 = 1;
+
+/// [`Header::status`]: the agent is not ready yet.
+pub const STATUS_STARTING: u32 = 0;
+/// [`Header::status`]: recording.
+pub const STATUS_RECORDING: u32 = 1;
+/// [`Header::status`]: the agent turned itself off; [`Header::off_reason`] says why.
+pub const STATUS_OFF: u32 = 2;
+
+/// [`Header::off_reason`]: no more shared memory could be mapped.
+pub const OFF_NO_MEMORY: u32 = 1;
+/// [`Header::off_reason`]: one of the tables is full.
+pub const OFF_TABLE_FULL: u32 = 2;
+
+/// The first page(s) of the file.
+#[repr(C, align(64))]
+pub struct Header {
+    /// [`SHARED_MAGIC`] once the tables are ready.
+    pub magic: AtomicU64,
+    /// [`SHARED_VERSION`].
+    pub version: AtomicU32,
+    /// One of the `STATUS_*` constants.
+    pub status: AtomicU32,
+    /// One of the `OFF_*` constants.
+    pub off_reason: AtomicU32,
+    /// `PY_VERSION_HEX` of the interpreter, 0 while (or if) there is none.
+    pub python_version: AtomicU32,
+    /// Written by the collector before the agent may start: its process id.
+    pub collector_pid: AtomicU32,
+    /// 1 once the Python domains are hooked.
+    pub python_hooked: AtomicU32,
+    /// Written by the collector at each tick: nanoseconds since the recording began. The agent copies it to stamp a peak,
+    /// for reading a clock costs more than all else that it does.
+    pub clock_ns: AtomicU64,
+    /// First byte of the file that the agent has not used yet.
+    pub arena_next: AtomicU64,
+
+    /// Grows by one each time a new peak is left (at the first release after a new maximum). A [`Counters`] whose own
+    /// `epoch` is older has not changed since the peak: its live figures are its peak figures.
+    pub epoch: AtomicU64,
+    /// Largest live heap that has been *left* so far. While the heap stands higher than this, now is the peak.
+    pub peak_bytes: AtomicI64,
+    /// [`Header::clock_ns`] when that peak was left.
+    pub peak_time_ns: AtomicU64,
+    /// Live heap of all lanes but lane 0, up to 4 KiB a lane behind.
+    pub others_bytes: AtomicI64,
+
+    /// Nodes in use, counting the root.
+    pub node_count: AtomicU32,
+    /// Sites in use, counting site 0, which is none.
+    pub site_count: AtomicU32,
+    /// Code records in use, counting code 0, which is none.
+    pub code_count: AtomicU32,
+    /// Lanes in use, counting lane 0.
+    pub lane_count: AtomicU32,
+
+    /// Events that could not be recorded (made inside memlens' own cold paths, or while a table was full).
+    pub lost_events: AtomicU64,
+    /// Bytes of the allocations among them.
+    pub lost_bytes: AtomicU64,
+    /// Stacks that could not be read; their events are counted at the root.
+    pub unreadable_stacks: AtomicU64,
+    /// Releases of blocks that were never seen to be allocated (made before the recording began).
+    pub unknown_releases: AtomicU64,
+    /// Children forked by the program, in which recording stopped.
+    pub forks: AtomicU64,
+    /// Estimated time that recording took, in nanoseconds; 0 where it is not known.
+    pub overhead_ns: AtomicU64,
+    /// Live bytes of file-backed mappings.
+    pub file_mapped_bytes: AtomicI64,
+
+    /// Offsets of the chunks.
+    pub node_chunks: [AtomicU64; NODE_CHUNKS],
+    /// Offsets of the chunks.
+    pub site_chunks: [AtomicU64; SITE_CHUNKS],
+    /// Offsets of the chunks.
+    pub code_chunks: [AtomicU64; CODE_CHUNKS],
+    /// Offsets of the [`Lane`]s.
+    pub lanes: [AtomicU64; MAX_LANES],
+}
+
+/// A place in the call tree.
+#[repr(C)]
+pub struct NodeRecord {
+    /// The caller's node; [`NODE_ROOT`] for an outermost frame.
+    pub parent: AtomicU32,
+    /// Index of the [`CodeRecord`].
+    pub code: AtomicU32,
+    /// Offset of the running instruction in the code, in bytes (what `frame.f_lasti` says; -1 as `u32::MAX`).
+    pub instruction: AtomicU32,
+    /// Unused, 0.
+    pub reserved: AtomicU32,
+}
+
+/// A node plus what was asked there.
+#[repr(C)]
+pub struct SiteRecord {
+    /// Index of the [`NodeRecord`].
+    pub node: AtomicU32,
+    /// An [`crate::Allocator`] discriminant or one of the `SITE_KIND_*` constants.
+    pub kind: AtomicU32,
+}
+
+/// A code object, copied when it was first seen. Equal code objects (same names, file, first line and line table) share
+/// a record, so that a program that compiles the same text for ever does not grow the tables.
+#[repr(C)]
+pub struct CodeRecord {
+    /// A `CODE_KIND_*` constant.
+    pub kind: AtomicU32,
+    /// `co_firstlineno`.
+    pub first_line: AtomicU32,
+    /// Qualified name (`co_qualname`; before 3.11 `co_name`).
+    pub name: Text,
+    /// `co_filename`.
+    pub file: Text,
+    /// `co_linetable` (3.9: `co_lnotab`) as it stands; [`Text::width`] is 1.
+    pub line_table: Text,
+}
+
+/// Bytes in the file: a Python string as the interpreter stores it.
+#[repr(C)]
+pub struct Text {
+    /// Offset of the first byte.
+    pub offset: AtomicU64,
+    /// Number of code points (for a line table: bytes).
+    pub length: AtomicU32,
+    /// Bytes a code point: 1 is Latin-1, 2 is UCS-2, 4 is UCS-4, native order.
+    pub width: AtomicU32,
+}
+
+/// The head of a lane.
+#[repr(C, align(64))]
+pub struct Lane {
+    /// Live bytes: allocated minus released, by this lane's writers. Other lanes may hold the other half.
+    pub live_bytes: AtomicI64,
+    /// The part of `live_bytes` that is already in [`Header::others_bytes`] (lanes other than 0).
+    pub published_bytes: AtomicI64,
+    /// The writer's thread id, or 0 while nobody has the lane (lane 0: always 0).
+    pub thread: AtomicU32,
+    /// Unused, 0.
+    pub reserved: AtomicU32,
+    /// Offsets of the chunks of [`Counters`], by site; 0 where this lane never touched one of those sites.
+    pub chunks: [AtomicU64; SITE_CHUNKS],
+}
+
+/// What one lane knows about one site. One cache line.
+#[repr(C, align(64))]
+pub struct Counters {
+    /// Allocations (a `realloc` is one). For a release site: releases.
+    pub count: AtomicU64,
+    /// Bytes asked for. For a release site: bytes released.
+    pub bytes: AtomicU64,
+    /// Bytes now live; negative where this lane releases what another allocated.
+    pub live_bytes: AtomicI64,
+    /// Bytes live at the peak of `epoch`.
+    pub peak_bytes: AtomicI64,
+    /// Blocks now live (wraps).
+    pub live_count: AtomicI32,
+    /// Blocks live at the peak of `epoch` (wraps).
+    pub peak_count: AtomicI32,
+    /// [`Header::epoch`] when this was last touched.
+    pub epoch: AtomicU64,
+    /// Blocks released before the same thread's next allocation.
+    pub temporary_count: AtomicU64,
+    /// Their bytes.
+    pub temporary_bytes: AtomicU64,
+}
+
+const _: () = assert!(size_of::<NodeRecord>() == 16);
+const _: () = assert!(size_of::<SiteRecord>() == 8);
+const _: () = assert!(size_of::<CodeRecord>() == 56);
+const _: () = assert!(size_of::<Counters>() == 64);
+
+/// What the agent says to the collector when it connects (one message on a `SOCK_SEQPACKET` Unix socket in the abstract
+/// name space, whose name without the leading NUL stands in the environment variable [`COLLECTOR_ENV`]). The collector
+/// answers with one [`Welcome`] and, if it accepts, the shared file's descriptor (`SCM_RIGHTS`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Hello {
+    /// [`SHARED_MAGIC`].
+    pub magic: u64,
+    /// [`SHARED_VERSION`].
+    pub version: u32,
+    /// The process.
+    pub pid: u32,
+    /// Its parent.
+    pub parent_pid: u32,
+    /// `PY_VERSION_HEX`, or 0 where no CPython was found in the process (yet).
+    pub python_version: u32,
+    /// `PYTHON_*`: what was found.
+    pub python_kind: u32,
+    /// Unused, 0.
+    pub reserved: u32,
+}
+
+/// [`Hello::python_kind`]: no interpreter in this process.
+pub const PYTHON_NONE: u32 = 0;
+/// [`Hello::python_kind`]: a CPython whose frames this agent can read.
+pub const PYTHON_SUPPORTED: u32 = 1;
+/// [`Hello::python_kind`]: a CPython that this agent does not know.
+pub const PYTHON_UNSUPPORTED: u32 = 2;
+/// [`Hello::python_kind`]: a free-threaded CPython, which this agent cannot record yet.
+pub const PYTHON_FREE_THREADED: u32 = 3;
+/// [`Hello::python_kind`]: another implementation of Python (PyPy, GraalPy).
+pub const PYTHON_OTHER: u32 = 4;
+
+/// The collector's answer to a [`Hello`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Welcome {
+    /// [`SHARED_MAGIC`].
+    pub magic: u64,
+    /// 1: record; the descriptor comes with this message. 0: stay off.
+    pub accept: u32,
+    /// Unused, 0.
+    pub reserved: u32,
+    /// Size of the shared file in bytes.
+    pub file_bytes: u64,
+}
+
+/// Name of the environment variable that names the collector's socket.
+pub const COLLECTOR_ENV: &str = "MEMLENS_COLLECTOR";

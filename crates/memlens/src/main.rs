@@ -1,0 +1,3 @@
+//! The `memlens` command.
+
+fn main() {}
