@@ -160,21 +160,38 @@ impl LiveTable {
             self.insert_slow(memory, address, block.site, block.size, &mut displaced);
         }
         if block.is_code {
-            self.mark_code(address);
+            self.mark_code(memory, address);
         }
     }
 
-    /// Marks the block at `address` as a known code object. False if the table does not know the block.
-    pub fn mark_code(&self, address: usize) -> bool {
-        let Some(words) = (address & 15 == 0).then(|| self.words(address)).flatten() else { return false };
+    /// Marks the block at `address` as a known code object, so that its release is told. A block that the table does not know gets an
+    /// entry of site 0 for that. False if there is no memory, or if it is no block that a code object could be.
+    pub fn mark_code(&self, memory: &mut impl Memory, address: usize) -> bool {
+        if address & 15 != 0 || self.words(address).is_none() && !self.make_leaf(memory, address) {
+            return false;
+        }
+        let Some(words) = self.words(address) else { return false };
         // SAFETY: `words` points into a leaf.
         let word = unsafe { words.as_ref() };
         let value = word.load(Relaxed);
-        if value & TAG_MASK != TAG_SIZED {
-            return value & TAG_MASK == TAG_CODE;
+        if value == 0 {
+            // SAFETY: a leaf has one word to spare; a code object is far larger than a granule.
+            unsafe { words.add(1).as_ref() }.store(0, Relaxed);
+        } else if !matches!(value & TAG_MASK, TAG_SIZED | TAG_CODE) {
+            return false;
         }
         word.store(value & !TAG_MASK | TAG_CODE, Relaxed);
         true
+    }
+
+    /// Forgets everything without touching it: the leaves belong to the process that forked this one.
+    pub fn clear(&self) {
+        for root in &self.roots {
+            root.store(null_mut(), Relaxed);
+        }
+        self.side.entries.store(null_mut(), Relaxed);
+        self.side.used.store(0, Relaxed);
+        self.side.lock.store(0, Release);
     }
 
     fn make_leaf(&self, memory: &mut impl Memory, address: usize) -> bool {
@@ -393,11 +410,12 @@ mod tests {
     fn a_code_object_is_told_at_its_release() {
         let table = Box::new(LiveTable::new());
         let mut heap = Heap { next_offset: 4096 };
-        assert!(!table.mark_code(0x1000));
         insert(&table, &mut heap, 0x1000, 7, 300);
-        assert!(table.mark_code(0x1000));
+        assert!(table.mark_code(&mut heap, 0x1000));
         assert_eq!(table.take(0x1000), Some(Block { site: 7, size: 300, is_code: true }));
         assert_eq!(table.take(0x1000), None);
+        assert!(table.mark_code(&mut heap, 0x2000));
+        assert_eq!(table.take(0x2000), Some(Block { site: 0, size: 0, is_code: true }));
     }
 
     #[test]

@@ -65,6 +65,13 @@ impl Mappings {
         true
     }
 
+    /// Whether the range that holds this address is file-backed.
+    pub fn is_file(&mut self, address: usize) -> bool {
+        let ranges = self.ranges();
+        let at = ranges.partition_point(|range| range.end <= address);
+        ranges.get(at).is_some_and(|range| range.start <= address && range.is_file)
+    }
+
     /// Takes `[start, end)` out of the first range that it touches; `None` when it touches none (any more).
     pub fn remove(&mut self, start: usize, end: usize) -> Option<Removed> {
         let ranges = self.ranges();
