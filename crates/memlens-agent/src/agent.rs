@@ -17,6 +17,7 @@ use crate::{connect, event, hook_python, python, real, thread};
 use core::ptr::{NonNull, null, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use libc::c_void;
+use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{
     Header, MAX_LANES, OFF_NO_MEMORY, SHARED_MAGIC, SHARED_VERSION, STATUS_OFF, STATUS_RECORDING,
 };
@@ -75,6 +76,8 @@ pub struct Cold {
     pub live_codes: LiveCodes,
     /// Ranges that `mmap` handed out.
     pub mappings: Mappings,
+    /// The line table that was last read, and its code object's address.
+    pub lines: Option<(usize, LineCursor<'static>)>,
     free_writers: *mut Writer,
 }
 
@@ -240,7 +243,7 @@ fn begin() -> Option<()> {
     let interner = Interner::new(&mut memory, header)?;
     let live_codes = LiveCodes::new(&mut memory)?;
     let mappings = Mappings::new(&mut memory)?;
-    let mut cold = Cold { memory, interner, live_codes, mappings, free_writers: null_mut() };
+    let mut cold = Cold { memory, interner, live_codes, mappings, lines: None, free_writers: null_mut() };
     let main = new_writer(&mut cold, header, true)?;
     // SAFETY: `new_writer` returned a writer that stays.
     lane::set_main(unsafe { &main.as_ref().lane });

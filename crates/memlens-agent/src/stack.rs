@@ -18,6 +18,7 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::Relaxed;
 use memlens_cpython::code::read_code;
 use memlens_cpython::layout::{Layout, Place};
+use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{CodeFacts, RawText};
@@ -380,11 +381,12 @@ fn intern_node<V: Layout>(cold: &mut Cold, writer: &mut Writer, parent: u32, fra
             parent
         }
         Place::Code { code, instruction } => {
-            let code = match cold.live_codes.get(code as usize) {
-                Some(code) => code,
+            let id = match cold.live_codes.get(code as usize) {
+                Some(id) => id,
                 None => register_code::<V>(cold, code)?,
             };
-            cold.interner.node(&mut cold.memory, parent, code, instruction)?
+            let line = line_of::<V>(cold, code, instruction);
+            cold.interner.node(&mut cold.memory, parent, id, line)?
         }
     };
     let key = Key { instruction: key, context: Key::context(parent, Kind::NODE.0) };
@@ -399,13 +401,24 @@ fn register_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u
     let facts = CodeFacts {
         name: text(code.name),
         file: text(code.file),
-        line_table: code.line_table,
         first_line: code.first_line,
     };
     let code = cold.interner.code(&mut cold.memory, &facts)?;
     agent::LIVE.mark_code(&mut cold.memory, address as usize);
     cold.live_codes.insert(&mut cold.memory, address as usize, code)?;
     Some(code)
+}
+
+/// The line of an instruction, 0 if it has none. A stack is one of lines, not of instructions: the two calls of `f(n - 1) + f(n - 2)`
+/// are one place, else a recursion would have as many stacks as there are paths through it.
+fn line_of<V: Layout>(cold: &mut Cold, address: *const c_void, instruction: u32) -> u32 {
+    if cold.lines.as_ref().is_none_or(|(code, _)| *code != address as usize) {
+        // SAFETY: as in `register_code`; the cursor is dropped when the code object is (`forget_code`).
+        let code = unsafe { read_code(address, &V::CODE) };
+        let cursor = LineCursor::new(code.line_table, code.first_line, V::MINOR << 16 | 0x0300_0000);
+        cold.lines = Some((address as usize, cursor));
+    }
+    cold.lines.as_mut().and_then(|(_, cursor)| cursor.line_at(instruction)).unwrap_or(0)
 }
 
 /// Enters a key in the writer's table; lane 0's also in the list of the code object, to be forgotten with it.
@@ -430,6 +443,7 @@ pub fn forget_code(address: usize) {
         // SAFETY: code objects are released by whoever holds the GIL, and so may write lane 0.
         let writer = unsafe { &mut *agent::main_writer() };
         cold.live_codes.remove(address, &mut writer.keys);
+        cold.lines = cold.lines.take().filter(|(code, _)| *code != address);
         agent::advance_code_epoch();
     });
 }

@@ -27,8 +27,6 @@ pub struct CodeFacts<'a> {
     pub name: RawText<'a>,
     /// File name.
     pub file: RawText<'a>,
-    /// Line table.
-    pub line_table: &'a [u8],
     /// First line.
     pub first_line: u32,
 }
@@ -157,7 +155,7 @@ fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
 impl CodeFacts<'_> {
     fn hash(&self) -> u64 {
         let hash = hash_bytes(u64::from(self.first_line), self.name.bytes);
-        hash_bytes(hash_bytes(hash, self.file.bytes), self.line_table)
+        hash_bytes(hash, self.file.bytes)
     }
 }
 
@@ -204,22 +202,21 @@ impl Interner {
         Some(interner)
     }
 
-    /// The node of an instruction (offset in bytes) under a parent. `None` if a table is full.
-    pub fn node(&mut self, memory: &mut impl Memory, parent: u32, code: u32, instruction: u32) -> Option<u32> {
+    /// The node of a line under a parent. `None` if a table is full.
+    pub fn node(&mut self, memory: &mut impl Memory, parent: u32, code: u32, line: u32) -> Option<u32> {
         let key_of = |record: &NodeRecord| {
-            (record.parent.load(Relaxed), record.code.load(Relaxed), record.instruction.load(Relaxed))
+            (record.parent.load(Relaxed), record.code.load(Relaxed), record.line.load(Relaxed))
         };
-        let hash = |(parent, code, instruction): (u32, u32, u32)| {
-            mix(u64::from(parent) << 32 | u64::from(code), u64::from(instruction))
-        };
-        let (nodes, key) = (&self.nodes, (parent, code, instruction));
+        let hash =
+            |(parent, code, line): (u32, u32, u32)| mix(u64::from(parent) << 32 | u64::from(code), u64::from(line));
+        let (nodes, key) = (&self.nodes, (parent, code, line));
         if let Some(node) = self.node_table.find(hash(key), |id| nodes.get(id).is_some_and(|node| key_of(node) == key)) {
             return Some(node);
         }
         let (index, record) = nodes.next(memory)?;
         record.parent.store(parent, Relaxed);
         record.code.store(code, Relaxed);
-        record.instruction.store(instruction, Relaxed);
+        record.line.store(line, Relaxed);
         nodes.publish(index);
         self.node_table.insert(memory, index, |id| nodes.get(id).map_or(0, |node| hash(key_of(node))))?;
         Some(index)
@@ -250,7 +247,7 @@ impl Interner {
     pub fn name(&mut self, memory: &mut impl Memory, name: &str) -> Option<u32> {
         let empty = RawText { bytes: &[], width: 1 };
         let name = RawText { bytes: name.as_bytes(), width: 1 };
-        self.code_or_name(memory, &CodeFacts { name, file: empty, line_table: &[], first_line: 0 }, true)
+        self.code_or_name(memory, &CodeFacts { name, file: empty, first_line: 0 }, true)
     }
 
     fn stored(&self, code: u32) -> Option<StoredCode> {
@@ -268,7 +265,6 @@ impl Interner {
                     && stored.facts.name.width == facts.name.width
                     && stored.facts.name.bytes == facts.name.bytes
                     && stored.facts.file.bytes == facts.file.bytes
-                    && stored.facts.line_table == facts.line_table
             })
         };
         if let Some(code) = self.code_table.find(hash, is_it) {
@@ -277,13 +273,11 @@ impl Interner {
         let (index, record) = self.codes.next(memory)?;
         let name = store_text(memory, &record.name, facts.name.bytes, facts.name.width)?;
         let file = self.store_file(memory, &record.file, facts.file)?;
-        let line_table = store_text(memory, &record.line_table, facts.line_table, 1)?;
         record.first_line.store(facts.first_line, Relaxed);
         record.kind.store(if is_name { CODE_KIND_NAME } else { CODE_KIND_PYTHON }, Relaxed);
         let facts = CodeFacts {
             name: RawText { bytes: name, width: facts.name.width },
             file: RawText { bytes: file, width: facts.file.width },
-            line_table,
             first_line: facts.first_line,
         };
         // SAFETY: index < CODE_CHUNKS * CODES_PER_CHUNK, for `next` gave it.
@@ -481,7 +475,7 @@ mod tests {
         let header = header(&mut heap);
         let mut interner = Interner::new(&mut heap, header).unwrap();
         let text = |bytes| RawText { bytes, width: 1 };
-        let facts = CodeFacts { name: text(b"f"), file: text(b"/x.py"), line_table: b"\x80\x00", first_line: 3 };
+        let facts = CodeFacts { name: text(b"f"), file: text(b"/x.py"), first_line: 3 };
         let code = interner.code(&mut heap, &facts).unwrap();
         assert_eq!((code, interner.code(&mut heap, &facts)), (1, Some(1)));
         assert_eq!(interner.code(&mut heap, &CodeFacts { first_line: 4, ..facts }), Some(2));
