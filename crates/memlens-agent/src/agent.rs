@@ -15,7 +15,9 @@ use crate::stack::Stack;
 use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::{connect, event, hook_python, python, real, thread};
 use core::ptr::{NonNull, null, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use libc::c_void;
 use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{

@@ -33,8 +33,7 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Header
         reserved: 0,
     };
     // SAFETY: `hello` is plain data of that size.
-    let sent =
-        unsafe { libc::send(socket.0, (&raw const hello).cast(), size_of::<Hello>(), libc::MSG_NOSIGNAL) };
+    let sent = unsafe { libc::send(socket.0, (&raw const hello).cast(), size_of::<Hello>(), libc::MSG_NOSIGNAL) };
     if sent != size_of::<Hello>() as isize {
         return None;
     }

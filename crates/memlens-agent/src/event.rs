@@ -11,7 +11,7 @@ use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use memlens_cpython::layout::{Layout, V39, V310, V311, V312, V313};
 use memlens_format::Allocator;
-use memlens_recorder::live_table::Block;
+use memlens_recorder::live_table::{Block, Taken};
 
 /// The events of one version.
 pub struct Events {
@@ -20,7 +20,7 @@ pub struct Events {
     /// A block is about to be released.
     pub released: fn(&mut Thread, usize),
     /// A block was moved or resized; the old one was taken out of the table before.
-    pub reallocated: fn(&mut Thread, usize, Option<Block>, usize, usize, Allocator),
+    pub reallocated: fn(&mut Thread, usize, Taken, usize, usize, Allocator),
     /// Part of a mapping is gone, or a mapping is new: the site is wanted, for the mappings' own table.
     pub site: fn(&mut Thread, Kind) -> Option<(&'static Writer, u32)>,
 }
@@ -163,7 +163,8 @@ fn allocated_slow(
     mut displaced: Option<Block>,
 ) {
     let is_entered = is_entered
-        || agent::with_cold(|cold| LIVE.insert_slow(&mut cold.memory, address, site, size as u64, &mut displaced)) == Some(true);
+        || agent::with_cold(|cold| LIVE.insert_slow(&mut cold.memory, address, site, size as u64, &mut displaced))
+            == Some(true);
     if let Some(block) = displaced {
         if block.is_code {
             stack::forget_code(address);
@@ -193,39 +194,44 @@ fn make_room(writer: &Writer, site: u32) -> bool {
 /// A block is about to be released.
 #[inline(always)]
 pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
-    thread.inside = IN_RECORDER;
-    match LIVE.take(address) {
-        Some(block) => released_block::<V>(thread, address, block),
-        None => unknown_release(),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn unknown_release() {
-    agent::header().unknown_releases.fetch_add(1, Relaxed);
+    let taken = take(thread, address);
+    released_block::<V>(thread, address, taken);
 }
 
 #[inline(always)]
-fn released_block<V: Layout>(thread: &mut Thread, address: usize, block: Block) {
-    let is_temporary = thread.last_allocation == address;
-    if block.is_code {
-        stack::forget_code(address);
-        if block.site == 0 {
-            return unknown_release();
-        }
+fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
+    if !taken.is_plain() {
+        return released_rare::<V>(thread, address, taken);
     }
+    let is_temporary = thread.last_allocation == address;
     let Some((writer, site)) = here::<V>(thread, Kind::RELEASE) else { return lost(0) };
-    if !writer.lane.released(block.site, site, block.size, 1, is_temporary, true) {
-        released_slow(writer, site, block, is_temporary);
+    if !writer.lane.released(taken.site(), site, taken.size(), 1, is_temporary, true) {
+        released_slow(writer, site, taken.site(), taken.size(), is_temporary);
     }
 }
 
-/// The block belongs to a site of which this lane has no figures yet.
+/// A block that nobody saw, a code object, or one that the side table holds.
 #[cold]
 #[inline(never)]
-fn released_slow(writer: &Writer, site: u32, block: Block, is_temporary: bool) {
-    if !make_room(writer, block.site) || !writer.lane.released(block.site, site, block.size, 1, is_temporary, true) {
+fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
+    let block = LIVE.resolve(address, taken);
+    if block.is_some_and(|block| block.is_code) {
+        stack::forget_code(address);
+    }
+    let Some(block) = block.filter(|block| block.site != 0) else {
+        agent::header().unknown_releases.fetch_add(1, Relaxed);
+        return;
+    };
+    let is_temporary = thread.last_allocation == address;
+    let Some((writer, site)) = here::<V>(thread, Kind::RELEASE) else { return lost(0) };
+    released_slow(writer, site, block.site, block.size, is_temporary);
+}
+
+/// The block may belong to a site of which this lane has no figures yet.
+#[cold]
+#[inline(never)]
+fn released_slow(writer: &Writer, site: u32, owner: u32, size: u64, is_temporary: bool) {
+    if !make_room(writer, owner) || !writer.lane.released(owner, site, size, 1, is_temporary, true) {
         lost(0);
     }
 }
@@ -235,34 +241,32 @@ fn released_slow(writer: &Writer, site: u32, block: Block, is_temporary: bool) {
 pub fn reallocated<V: Layout>(
     thread: &mut Thread,
     old: usize,
-    block: Option<Block>,
+    taken: Taken,
     new: usize,
     size: usize,
     allocator: Allocator,
 ) {
     thread.inside = IN_RECORDER;
-    match block {
-        Some(block) => released_block::<V>(thread, old, block),
-        None if old != 0 => unknown_release(),
-        None => {}
+    if old != 0 {
+        released_block::<V>(thread, old, taken);
     }
     if new != 0 {
         allocated::<V>(thread, new, size, allocator);
     }
 }
 
-/// Takes the block out of the table before a `realloc`, whose old address another thread may get at once.
+/// Takes the block out of the table: before a `free` or a `realloc`, whose old address another thread may get at once.
 #[inline(always)]
-pub fn take(thread: &mut Thread, address: usize) -> Option<Block> {
+pub fn take(thread: &mut Thread, address: usize) -> Taken {
     thread.inside = IN_RECORDER;
-    if address == 0 { None } else { LIVE.take(address) }
+    if address == 0 { Taken::NOTHING } else { LIVE.take(address) }
 }
 
 /// The `realloc` failed: the block is what it was.
 #[cold]
-pub fn put_back(thread: &mut Thread, address: usize, block: Option<Block>) {
+pub fn put_back(thread: &mut Thread, address: usize, taken: Taken) {
     thread.inside = IN_RECORDER;
-    if let Some(block) = block {
+    if let Some(block) = LIVE.resolve(address, taken) {
         agent::with_cold(|cold| LIVE.put_back(&mut cold.memory, address, block));
     }
 }

@@ -4,9 +4,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::null;
 use memlens_cpython::layout::{DebugOffsets, debug_offsets_agree};
-use memlens_format::shared::{
-    PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_OTHER, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED,
-};
+use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_OTHER, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED};
 
 type Malloc = extern "C" fn(*mut c_void, usize) -> *mut c_void;
 type Calloc = extern "C" fn(*mut c_void, usize, usize) -> *mut c_void;

@@ -14,6 +14,7 @@ use crate::agent::{self, Cold, Writer};
 use crate::process_memory::ProcessMemory;
 use crate::python;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::Relaxed;
 use memlens_cpython::code::read_code;
@@ -147,7 +148,12 @@ impl Stack {
 /// `tstate` must be null or a thread state of version `V` whose frames are the calling thread's and do not change meanwhile, and
 /// `writer` one that the calling thread may write.
 #[inline(always)]
-pub unsafe fn site<V: Layout>(stack: &mut Stack, writer: &mut Writer, tstate: *const c_void, kind: Kind) -> Option<u32> {
+pub unsafe fn site<V: Layout>(
+    stack: &mut Stack,
+    writer: &mut Writer,
+    tstate: *const c_void,
+    kind: Kind,
+) -> Option<u32> {
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
     if top.is_null() {
@@ -182,11 +188,50 @@ fn node_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, ke
 /// As [`site`]; `top` is the innermost frame and `key` its instruction.
 #[inline(always)]
 unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void, key: u64) -> Option<u32> {
+    // SAFETY: `length` entries were written; the caller's promise.
+    unsafe {
+        let last = stack.entries.add(stack.length as usize).wrapping_sub(1);
+        if stack.length != 0 && (*last).frame == top && stack.code_epoch == agent::code_epoch() {
+            (*last).node = if (*last).key == key { (*last).node } else { UNKNOWN_NODE };
+            (*last).key = key;
+            if is_unchanged_below::<V>(stack.entries, last) {
+                return Some(if last == stack.entries { NODE_ROOT } else { (*last.sub(1)).node });
+            }
+        }
+        catch_up::<V>(stack, writer, top)
+    }
+}
+
+/// Whether the frames below the kept frame `entry`, which is in the chain, are the kept ones, at the instructions where they were.
+///
+/// # Safety
+/// `entry` is one of the kept entries, which begin at `first`, and its frame in the calling thread's chain.
+#[inline(always)]
+unsafe fn is_unchanged_below<V: Layout>(first: *const Entry, mut entry: *const Entry) -> bool {
+    // SAFETY: the caller's promise; each further frame is read only after `previous` was seen to point to it.
+    unsafe {
+        while entry > first {
+            let previous = V::previous((*entry).frame);
+            entry = entry.sub(1);
+            if previous != (*entry).frame || V::instruction_key((*entry).frame) != (*entry).key {
+                return false;
+            }
+        }
+        V::previous((*entry).frame).is_null()
+    }
+}
+
+/// The stack has changed: a call, a return, or a caller that has moved on.
+///
+/// # Safety
+/// As [`follow`].
+#[inline(never)]
+unsafe fn catch_up<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
     if stack.code_epoch != agent::code_epoch() {
         stack.length = 0;
         stack.code_epoch = agent::code_epoch();
     }
-    let mut fresh = [core::ptr::null(); MAX_FRESH];
+    let mut fresh = [MaybeUninit::<*const c_void>::uninit(); MAX_FRESH];
     let mut fresh_count = 0;
     let (mut frame, mut below) = (top, stack.length as usize);
     // Up from the innermost frame to the first that is kept.
@@ -197,46 +242,32 @@ unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const 
         }
         if fresh_count == MAX_FRESH {
             // SAFETY: the caller's promise.
-            return unsafe { rebuild::<V>(stack, writer, top, key) };
+            return unsafe { rebuild::<V>(stack, writer, top) };
         }
-        fresh[fresh_count] = frame;
+        fresh[fresh_count].write(frame);
         fresh_count += 1;
         below = at;
         // SAFETY: a frame of the calling thread's chain.
         frame = unsafe { V::previous(frame) };
         if frame.is_null() {
             // SAFETY: the caller's promise.
-            return unsafe { rebuild::<V>(stack, writer, top, key) };
+            return unsafe { rebuild::<V>(stack, writer, top) };
         }
     };
-    // The rest of the chain must be the kept one; `lowest` is the outermost frame whose instruction has changed.
-    let mut lowest = kept;
-    let mut index = kept;
-    while index > 0 {
-        let entry = stack.get(index - 1);
-        // SAFETY: a frame of the calling thread's chain: `top`, or one that some `previous` was just seen to point to.
-        if unsafe { V::previous(stack.get(index).frame) } != entry.frame {
-            // SAFETY: the caller's promise.
-            return unsafe { rebuild::<V>(stack, writer, top, key) };
-        }
-        // SAFETY: as above.
-        if unsafe { V::instruction_key(entry.frame) } != entry.key {
-            lowest = index - 1;
-        }
-        index -= 1;
-    }
-    // SAFETY: as above.
-    if !unsafe { V::previous(stack.get(0).frame) }.is_null() {
+    // SAFETY: the kept frame was just met in the chain.
+    let Some(lowest) = (unsafe { lowest_changed::<V>(stack, kept) }) else {
         // SAFETY: the caller's promise.
-        return unsafe { rebuild::<V>(stack, writer, top, key) };
-    }
+        return unsafe { rebuild::<V>(stack, writer, top) };
+    };
     stack.length = kept as u32 + 1;
     // SAFETY: `lowest` and all kept frames above it are in the chain.
     let mut parent = unsafe { renew::<V>(stack, writer, lowest, fresh_count > 0) }?;
     for index in (0..fresh_count).rev() {
-        let frame = fresh[index];
-        // SAFETY: a frame of the calling thread's chain.
-        let key = unsafe { V::instruction_key(frame) };
+        // SAFETY: written above; a frame of the calling thread's chain.
+        let (frame, key) = unsafe {
+            let frame = fresh[index].assume_init();
+            (frame, V::instruction_key(frame))
+        };
         let node = if index > 0 { node_at::<V>(writer, parent, frame, key)? } else { UNKNOWN_NODE };
         if !stack.push(Entry { frame, key, node }) {
             return None;
@@ -246,6 +277,29 @@ unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const 
         }
     }
     Some(parent)
+}
+
+/// The outermost kept frame, up to `kept`, whose instruction has changed (or `kept`); `None` if the chain below is another.
+///
+/// # Safety
+/// The kept frame at index `kept` must be in the calling thread's chain.
+#[inline(always)]
+unsafe fn lowest_changed<V: Layout>(stack: &Stack, kept: usize) -> Option<usize> {
+    let mut lowest = kept;
+    for index in (0..kept).rev() {
+        let entry = stack.get(index);
+        // SAFETY: each frame is read only after `previous` was seen to point to it.
+        unsafe {
+            if V::previous(stack.get(index + 1).frame) != entry.frame {
+                return None;
+            }
+            if V::instruction_key(entry.frame) != entry.key {
+                lowest = index;
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { V::previous(stack.get(0).frame) }.is_null().then_some(lowest)
 }
 
 /// Finds the nodes of the kept frames from `lowest` up anew, for one below them has moved on. Returns the node of the last but one
@@ -284,7 +338,7 @@ unsafe fn renew<V: Layout>(stack: &mut Stack, writer: &mut Writer, lowest: usize
 /// As [`follow`].
 #[cold]
 #[inline(never)]
-unsafe fn rebuild<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void, _key: u64) -> Option<u32> {
+unsafe fn rebuild<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
     stack.length = 0;
     let mut frame = top;
     while !frame.is_null() {
@@ -372,7 +426,13 @@ fn tables_are_full() {
     agent::header().off_reason.store(OFF_TABLE_FULL, Relaxed);
 }
 
-fn intern_node<V: Layout>(cold: &mut Cold, writer: &mut Writer, parent: u32, frame: *const c_void, key: u64) -> Option<u32> {
+fn intern_node<V: Layout>(
+    cold: &mut Cold,
+    writer: &mut Writer,
+    parent: u32,
+    frame: *const c_void,
+    key: u64,
+) -> Option<u32> {
     // SAFETY: `frame` is in the calling thread's chain, whose frames do not change meanwhile.
     let node = match unsafe { V::place(frame, python::found().code_type) } {
         Place::Hidden => parent,
@@ -398,11 +458,7 @@ fn register_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u
     // SAFETY: a frame that is running holds a reference to its code object.
     let code = unsafe { read_code(address, &V::CODE) };
     let text = |text: memlens_cpython::code::Text<'static>| RawText { bytes: text.bytes, width: text.width };
-    let facts = CodeFacts {
-        name: text(code.name),
-        file: text(code.file),
-        first_line: code.first_line,
-    };
+    let facts = CodeFacts { name: text(code.name), file: text(code.file), first_line: code.first_line };
     let code = cold.interner.code(&mut cold.memory, &facts)?;
     agent::LIVE.mark_code(&mut cold.memory, address as usize);
     cold.live_codes.insert(&mut cold.memory, address as usize, code)?;

@@ -144,7 +144,8 @@ unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void
         if code.is_null() || read::<*const c_void>(code, 8) != code_type {
             return Place::Unreadable;
         }
-        let instruction = read::<u64>(frame, offsets.instruction).wrapping_sub(code as u64 + offsets.code_adaptive as u64) as i64;
+        let instruction =
+            read::<u64>(frame, offsets.instruction).wrapping_sub(code as u64 + offsets.code_adaptive as u64) as i64;
         let first_traceable = i64::from(read::<i32>(code, offsets.first_traceable)) * 2;
         if owner != OWNED_BY_GENERATOR && instruction < first_traceable {
             return Place::Hidden;

@@ -40,9 +40,7 @@ pub fn line_at(table: &[u8], first_line: u32, version: u32, instruction: u32) ->
     if is_before_start(instruction) {
         return Some(first_line);
     }
-    LineRuns::new(table, first_line, version)
-        .find(|run| instruction < run.end)
-        .and_then(|run| run.line)
+    LineRuns::new(table, first_line, version).find(|run| instruction < run.end).and_then(|run| run.line)
 }
 
 /// Whether `instruction` is a negative number: the frame exists but has not run its first instruction.
@@ -114,20 +112,12 @@ impl<'a> LineRuns<'a> {
             VERSION_PEP_626.. => Encoding::Pep626,
             _ => Encoding::Lnotab,
         };
-        Self {
-            rest: table,
-            encoding,
-            end: 0,
-            line: i64::from(first_line),
-        }
+        Self { rest: table, encoding, end: 0, line: i64::from(first_line) }
     }
 
     fn run(&self, has_line: bool) -> LineRun {
         let line = u32::try_from(self.line).ok().filter(|_| has_line);
-        LineRun {
-            end: self.end,
-            line,
-        }
+        LineRun { end: self.end, line }
     }
 
     fn take_byte(&mut self) -> Option<u8> {
@@ -201,11 +191,7 @@ impl<'a> LineRuns<'a> {
             }
         }
         let magnitude = (value >> 1) as i32;
-        if value & 1 == 1 {
-            -magnitude
-        } else {
-            magnitude
-        }
+        if value & 1 == 1 { -magnitude } else { magnitude }
     }
 }
 

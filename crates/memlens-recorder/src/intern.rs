@@ -7,8 +7,8 @@ use crate::memory::{Memory, private_array};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use memlens_format::shared::{
-    CODE_CHUNKS, CODE_KIND_NAME, CODE_KIND_PYTHON, CODES_PER_CHUNK, CodeRecord, Header, NODE_CHUNKS, NODES_PER_CHUNK, NodeRecord,
-    SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord, Text,
+    CODE_CHUNKS, CODE_KIND_NAME, CODE_KIND_PYTHON, CODES_PER_CHUNK, CodeRecord, Header, NODE_CHUNKS, NODES_PER_CHUNK,
+    NodeRecord, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord, Text,
 };
 
 /// A string as the interpreter stores it.
@@ -204,13 +204,13 @@ impl Interner {
 
     /// The node of a line under a parent. `None` if a table is full.
     pub fn node(&mut self, memory: &mut impl Memory, parent: u32, code: u32, line: u32) -> Option<u32> {
-        let key_of = |record: &NodeRecord| {
-            (record.parent.load(Relaxed), record.code.load(Relaxed), record.line.load(Relaxed))
-        };
+        let key_of =
+            |record: &NodeRecord| (record.parent.load(Relaxed), record.code.load(Relaxed), record.line.load(Relaxed));
         let hash =
             |(parent, code, line): (u32, u32, u32)| mix(u64::from(parent) << 32 | u64::from(code), u64::from(line));
         let (nodes, key) = (&self.nodes, (parent, code, line));
-        if let Some(node) = self.node_table.find(hash(key), |id| nodes.get(id).is_some_and(|node| key_of(node) == key)) {
+        if let Some(node) = self.node_table.find(hash(key), |id| nodes.get(id).is_some_and(|node| key_of(node) == key))
+        {
             return Some(node);
         }
         let (index, record) = nodes.next(memory)?;
@@ -227,7 +227,8 @@ impl Interner {
         let key_of = |record: &SiteRecord| (record.node.load(Relaxed), record.kind.load(Relaxed));
         let hash = |(node, kind): (u32, u32)| mix(u64::from(node), u64::from(kind));
         let (sites, key) = (&self.sites, (node, kind));
-        if let Some(site) = self.site_table.find(hash(key), |id| sites.get(id).is_some_and(|site| key_of(site) == key)) {
+        if let Some(site) = self.site_table.find(hash(key), |id| sites.get(id).is_some_and(|site| key_of(site) == key))
+        {
             return Some(site);
         }
         let (index, record) = sites.next(memory)?;

@@ -44,6 +44,44 @@ pub struct Block {
     pub is_code: bool,
 }
 
+/// What [`LiveTable::take`] found: word 0 and, above it, the word behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken(u64);
+
+impl Taken {
+    /// Nothing was taken.
+    pub const NOTHING: Self = Self(0);
+
+    /// There was no block.
+    #[inline(always)]
+    pub fn is_nothing(self) -> bool {
+        self.0 as u32 == 0
+    }
+
+    /// An ordinary block, of which [`Taken::site`] and [`Taken::size`] tell all. Else ask [`LiveTable::resolve`].
+    #[inline(always)]
+    pub fn is_plain(self) -> bool {
+        self.tag() <= TAG_SIZED && !self.is_nothing()
+    }
+
+    #[inline(always)]
+    fn tag(self) -> u32 {
+        self.0 as u32 & TAG_MASK
+    }
+
+    /// The site that allocated it.
+    #[inline(always)]
+    pub fn site(self) -> u32 {
+        self.0 as u32 >> 5
+    }
+
+    /// The bytes asked for.
+    #[inline(always)]
+    pub fn size(self) -> u64 {
+        if self.tag() <= TAG_INLINE_MAX { u64::from(self.tag()) } else { self.0 >> 32 }
+    }
+}
+
 /// The table. All zeros is an empty one.
 pub struct LiveTable {
     roots: [AtomicPtr<AtomicPtr<AtomicU32>>; 1 << ROOT_BITS],
@@ -84,7 +122,7 @@ impl LiveTable {
         // SAFETY: `words` points into a leaf.
         let word = unsafe { words.as_ref() };
         if word.load(Relaxed) != 0 {
-            *displaced = self.take(address);
+            *displaced = self.take_block(address);
         }
         if size <= u64::from(TAG_INLINE_MAX) {
             word.store(site << 5 | size as u32, Relaxed);
@@ -116,7 +154,7 @@ impl LiveTable {
         if size <= u64::from(u32::MAX) {
             return self.insert(address, site, size, displaced);
         }
-        *displaced = self.take(address);
+        *displaced = self.take_block(address);
         if !self.side.insert(memory, address, site, size) {
             return false;
         }
@@ -127,30 +165,37 @@ impl LiveTable {
         true
     }
 
-    /// Removes and returns the block that starts at `address`.
+    /// Removes the block that starts at `address`, and returns its words as they stood.
+    ///
+    /// Budget: [`LiveTable::words`], two loads and a store in the line that it led to; the result fits a register.
     #[inline(always)]
-    pub fn take(&self, address: usize) -> Option<Block> {
+    pub fn take(&self, address: usize) -> Taken {
         if address & 15 != 0 {
-            return self.side.take(address);
+            return Taken(if self.side.is_empty() { 0 } else { u64::from(TAG_ELSEWHERE) });
         }
-        let words = self.words(address)?;
-        // SAFETY: `words` points into a leaf.
-        let word = unsafe { words.as_ref() };
-        let value = word.load(Relaxed);
-        if value == 0 {
-            return None;
-        }
+        let Some(words) = self.words(address) else { return Taken(0) };
+        // SAFETY: `words` points into a leaf, which has one word to spare.
+        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
+        let taken = u64::from(word.load(Relaxed)) | u64::from(next.load(Relaxed)) << 32;
         word.store(0, Relaxed);
-        let (site, tag) = (value >> 5, value & TAG_MASK);
-        if tag <= TAG_INLINE_MAX {
-            return Some(Block { site, size: u64::from(tag), is_code: false });
+        Taken(taken)
+    }
+
+    /// The block behind what [`LiveTable::take`] returned, for blocks of every kind.
+    #[cold]
+    #[inline(never)]
+    pub fn resolve(&self, address: usize, taken: Taken) -> Option<Block> {
+        match taken.tag() {
+            _ if taken.is_nothing() => None,
+            TAG_ELSEWHERE => self.side.take(address),
+            tag => Some(Block { site: taken.site(), size: taken.size(), is_code: tag == TAG_CODE }),
         }
-        if tag == TAG_ELSEWHERE {
-            return self.side.take(address);
-        }
-        // SAFETY: a leaf has one word to spare.
-        let size = u64::from(unsafe { words.add(1).as_ref() }.load(Relaxed));
-        Some(Block { site, size, is_code: tag == TAG_CODE })
+    }
+
+    /// [`LiveTable::take`] and [`LiveTable::resolve`] in one.
+    pub fn take_block(&self, address: usize) -> Option<Block> {
+        let taken = self.take(address);
+        self.resolve(address, taken)
     }
 
     /// Puts back a block that [`LiveTable::take`] removed: a `realloc` that failed.
@@ -242,6 +287,11 @@ impl SideTable {
             mask: AtomicU32::new(0),
             used: AtomicU32::new(0),
         }
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.entries.load(Relaxed).is_null()
     }
 
     fn locked<R>(&self, body: impl FnOnce() -> R) -> R {
@@ -398,11 +448,11 @@ mod tests {
                     assert_eq!(displaced.map(|b| (b.site, b.size)), before);
                 }
             } else {
-                assert_eq!(table.take(address).map(|b| (b.site, b.size)), model.remove(&address));
+                assert_eq!(table.take_block(address).map(|b| (b.site, b.size)), model.remove(&address));
             }
         }
         for (address, (site, size)) in model {
-            assert_eq!(table.take(address), Some(Block { site, size, is_code: false }));
+            assert_eq!(table.take_block(address), Some(Block { site, size, is_code: false }));
         }
     }
 
@@ -412,10 +462,10 @@ mod tests {
         let mut heap = Heap { next_offset: 4096 };
         insert(&table, &mut heap, 0x1000, 7, 300);
         assert!(table.mark_code(&mut heap, 0x1000));
-        assert_eq!(table.take(0x1000), Some(Block { site: 7, size: 300, is_code: true }));
-        assert_eq!(table.take(0x1000), None);
+        assert_eq!(table.take_block(0x1000), Some(Block { site: 7, size: 300, is_code: true }));
+        assert_eq!(table.take_block(0x1000), None);
         assert!(table.mark_code(&mut heap, 0x2000));
-        assert_eq!(table.take(0x2000), Some(Block { site: 0, size: 0, is_code: true }));
+        assert_eq!(table.take_block(0x2000), Some(Block { site: 0, size: 0, is_code: true }));
     }
 
     #[test]
@@ -424,6 +474,6 @@ mod tests {
         let mut heap = Heap { next_offset: 4096 };
         let mut displaced = None;
         assert!(!table.insert_slow(&mut heap, 0xffff_8000_0000_0000, 1, 32, &mut displaced));
-        assert_eq!(table.take(0xffff_8000_0000_0000), None);
+        assert_eq!(table.take_block(0xffff_8000_0000_0000), None);
     }
 }

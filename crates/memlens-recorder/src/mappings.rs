@@ -96,11 +96,7 @@ impl Mappings {
             (true, true) => {
                 ranges[at].end = from;
                 let split = self.insert(Mapping { start: to, ..range });
-                Some(if split {
-                    removed(-1)
-                } else {
-                    Removed { bytes: (range.end - from) as u64, ..removed(0) }
-                })
+                Some(if split { removed(-1) } else { Removed { bytes: (range.end - from) as u64, ..removed(0) } })
             }
         }
     }
@@ -141,8 +137,11 @@ mod tests {
                 assert!(mappings.insert(Mapping { start, end, site, is_file: false }));
                 model.extend((start..end).map(|page| (page, site)));
             }
-            let mut pages: Vec<(usize, u32)> =
-                mappings.ranges().iter().flat_map(|range| (range.start..range.end).map(|page| (page, range.site))).collect();
+            let mut pages: Vec<(usize, u32)> = mappings
+                .ranges()
+                .iter()
+                .flat_map(|range| (range.start..range.end).map(|page| (page, range.site)))
+                .collect();
             pages.sort_unstable();
             let mut want: Vec<(usize, u32)> = model.iter().map(|(page, site)| (*page, *site)).collect();
             want.sort_unstable();
