@@ -60,8 +60,8 @@ pub trait Layout: 'static {
     const TSTATE_IS_THREAD_LOCAL: bool;
     /// Offsets in code objects and strings.
     const CODE: CodeOffsets;
-    /// Offset of `stacktop` in a frame, where the version's frames can be marked (see the agent's `stack`).
-    const STACKTOP: Option<usize>;
+    /// Whether frames can be sealed: they have `stacktop` at [`STACKTOP`] and their locals and operands at [`LOCALS`].
+    const CAN_SEAL: bool;
 
     /// The innermost frame, null if there is none.
     ///
@@ -81,11 +81,86 @@ pub trait Layout: 'static {
     /// `frame` must be a frame on the calling thread's stack.
     unsafe fn instruction_key(frame: *const c_void) -> u64;
 
+    /// Whether the interpreter was entered anew for this frame, or this is the shim that marks such an entry: what called it is C code, not the
+    /// frame below.
+    ///
+    /// # Safety
+    /// `frame` must be a frame on the calling thread's stack.
+    unsafe fn is_entered_from_c(frame: *const c_void) -> bool;
+
     /// What the frame is. `code_type` is the address of `PyCode_Type`.
     ///
     /// # Safety
     /// `frame` must be a frame on the calling thread's stack.
     unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place;
+}
+
+/// `offsetof(_PyInterpreterFrame, stacktop)`, an `int`, in 3.11 to 3.13.
+const STACKTOP: usize = 64;
+/// `offsetof(_PyInterpreterFrame, localsplus)` in 3.11 to 3.13.
+const LOCALS: usize = 72;
+/// `stacktop` of a frame that is running: it has no frame above, or is inside a C function.
+const RUNNING: i32 = -1;
+/// `stacktop` of a sealed frame that is running. Any negative number serves the interpreter as -1 does.
+const SEALED: i32 = -2;
+
+/// How a frame is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// It is not, or not any more.
+    Broken,
+    /// It has not left since it was sealed, so that nothing below it has changed; its own instruction may have.
+    Running,
+    /// It waits in the same call as when it was sealed: its instruction has not changed either.
+    Waiting,
+}
+
+/// What lies in the free operand slot of a frame that waits: no pointer, and another for each frame.
+#[inline(always)]
+fn cookie(frame: *const c_void) -> u64 {
+    frame as u64 ^ 0xA5C3_0000_0000_0001
+}
+
+/// The seal of a frame, if it was sealed before and has not left since. See the agent's `stack` for why that is sound.
+///
+/// `above` is the frame that it called, null for the innermost frame.
+///
+/// # Safety
+/// `V::CAN_SEAL`, and the frames must be on the calling thread's stack.
+#[inline(always)]
+pub unsafe fn seal_of<V: Layout>(frame: *const c_void, above: *const c_void) -> Seal {
+    // SAFETY: the offsets are those of all versions that can be sealed; a waiting frame has a free slot (`seal`).
+    unsafe {
+        let stacktop = read::<i32>(frame, STACKTOP);
+        if stacktop == SEALED {
+            return Seal::Running;
+        }
+        if stacktop < 0 || above.is_null() || V::is_entered_from_c(above) {
+            return Seal::Broken;
+        }
+        if read::<u64>(frame, LOCALS + stacktop as usize * 8) == cookie(frame) { Seal::Waiting } else { Seal::Broken }
+    }
+}
+
+/// Seals a frame, if it is at rest in a way that allows it.
+///
+/// # Safety
+/// As [`seal_of`].
+#[inline(always)]
+pub unsafe fn seal<V: Layout>(frame: *const c_void, above: *const c_void) {
+    // SAFETY: the calling thread's own frame, which the interpreter does not touch meanwhile.
+    unsafe {
+        let stacktop = read::<i32>(frame, STACKTOP);
+        if stacktop == RUNNING {
+            frame.byte_add(STACKTOP).cast::<i32>().cast_mut().write(SEALED);
+        } else if stacktop >= 0 && !above.is_null() && !V::is_entered_from_c(above) {
+            let slot = frame.byte_add(LOCALS + stacktop as usize * 8).cast::<u64>().cast_mut();
+            // The call has just taken what lay in the slot, so that it is the frame's own; and it ends before the next frame.
+            if above < frame || slot.add(1) as usize <= above as usize {
+                slot.write(cookie(frame));
+            }
+        }
+    }
 }
 
 /// Frames that are heap objects: 3.9 and 3.10.
@@ -165,7 +240,7 @@ macro_rules! heap_frames {
             const TSTATE_IS_THREAD_LOCAL: bool = false;
             const CODE: CodeOffsets =
                 CodeOffsets { name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72 };
-            const STACKTOP: Option<usize> = None;
+            const CAN_SEAL: bool = false;
 
             #[inline(always)]
             unsafe fn current_frame(tstate: *const c_void) -> *const c_void {
@@ -185,6 +260,10 @@ macro_rules! heap_frames {
                 unsafe { heap_frame_key(frame, $lasti) }
             }
 
+            unsafe fn is_entered_from_c(_frame: *const c_void) -> bool {
+                true
+            }
+
             unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place {
                 // SAFETY: the caller's promise.
                 unsafe { heap_frame_place(frame, code_type, $lasti, $unit) }
@@ -196,7 +275,7 @@ macro_rules! heap_frames {
 macro_rules! interpreter_frames {
     (
         $(#[$doc:meta])* $name:ident, $minor:literal, thread_id: $thread_id:literal, thread_local: $thread_local:literal,
-        current: [$($step:literal),+], previous: $previous:literal,
+        current: [$($step:literal),+], previous: $previous:literal, entry: $entry:literal == $entry_value:expr,
         frame: $frame:expr, code: $code:expr
     ) => {
         $(#[$doc])*
@@ -211,7 +290,7 @@ macro_rules! interpreter_frames {
             const TSTATE_THREAD_ID: usize = $thread_id;
             const TSTATE_IS_THREAD_LOCAL: bool = $thread_local;
             const CODE: CodeOffsets = $code;
-            const STACKTOP: Option<usize> = Some(64);
+            const CAN_SEAL: bool = true;
 
             #[inline(always)]
             unsafe fn current_frame(tstate: *const c_void) -> *const c_void {
@@ -235,6 +314,12 @@ macro_rules! interpreter_frames {
                 unsafe { read(frame, Self::FRAME.instruction) }
             }
 
+            #[inline(always)]
+            unsafe fn is_entered_from_c(frame: *const c_void) -> bool {
+                // SAFETY: frame->is_entry in 3.11, frame->owner of an entry shim after that.
+                unsafe { read::<u8>(frame, $entry) == $entry_value }
+            }
+
             unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place {
                 // SAFETY: the caller's promise.
                 unsafe { interpreter_frame_place(frame, code_type, &Self::FRAME) }
@@ -253,19 +338,19 @@ heap_frames!(
 );
 interpreter_frames!(
     /// CPython 3.11.
-    V311, 11, thread_id: 152, thread_local: false, current: [56, 8], previous: 48,
+    V311, 11, thread_id: 152, thread_local: false, current: [56, 8], previous: 48, entry: 68 == 1,
     frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168 },
     code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72 }
 );
 interpreter_frames!(
     /// CPython 3.12.
-    V312, 12, thread_id: 136, thread_local: true, current: [56, 0], previous: 8,
+    V312, 12, thread_id: 136, thread_local: true, current: [56, 0], previous: 8, entry: 70 == OWNED_BY_C_STACK,
     frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176 },
     code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
 );
 interpreter_frames!(
     /// CPython 3.13.
-    V313, 13, thread_id: 152, thread_local: true, current: [72], previous: 8,
+    V313, 13, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 70 == OWNED_BY_C_STACK,
     frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184 },
     code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
 );
