@@ -12,7 +12,7 @@
 //! release is not trusted.
 use crate::agent::{self, Cold, Writer};
 use crate::process_memory::ProcessMemory;
-use crate::python;
+use crate::{python, thread};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null, null_mut};
@@ -162,14 +162,26 @@ pub unsafe fn site<V: Layout>(
 ) -> Option<u32> {
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
+    if V::CAN_SEAL && stack.top == top && !top.is_null() && stack.code_epoch == agent::code_epoch() {
+        // The usual case: the same frame as at the last event, which has not left since.
+        let top = thread::as_if_loaded(stack.top);
+        // SAFETY: `top` is the innermost frame of the calling thread.
+        unsafe {
+            let key = V::instruction_key(top);
+            if seal_of::<V>(top, null()) == Seal::Running {
+                return site_at::<V>(writer, stack.top_parent, top, key, kind);
+            }
+        }
+    }
     if top.is_null() {
         return site_at::<V>(writer, NODE_ROOT, top, NO_FRAME, kind);
     }
     // SAFETY: `top` is the innermost frame of the calling thread.
-    let key = unsafe { V::instruction_key(top) };
-    // SAFETY: as above.
-    let parent = unsafe { follow::<V>(stack, writer, top) };
-    site_at::<V>(writer, parent?, top, key, kind)
+    unsafe {
+        let key = V::instruction_key(top);
+        let parent = follow::<V>(stack, writer, top)?;
+        site_at::<V>(writer, parent, top, key, kind)
+    }
 }
 
 #[inline(always)]
@@ -190,22 +202,14 @@ fn node_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, ke
 
 /// Brings the kept stack up to date; returns the node of the caller of `top`.
 ///
-/// Budget where frames can be sealed: three loads and three compares; else also those of [`is_unchanged_below`].
-///
 /// # Safety
 /// As [`site`]; `top` is the innermost frame.
 #[inline(always)]
 unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
-    if stack.top == top && stack.code_epoch == agent::code_epoch() {
+    if !V::CAN_SEAL && stack.top == top && stack.code_epoch == agent::code_epoch() {
         // SAFETY: the caller's promise; `top` is not null, and so there are entries.
-        unsafe {
-            if V::CAN_SEAL {
-                if seal_of::<V>(top, null()) == Seal::Running {
-                    return Some(stack.top_parent);
-                }
-            } else if is_unchanged_below::<V>(stack.entries, stack.entries.add(stack.length as usize - 1)) {
-                return Some(stack.top_parent);
-            }
+        if unsafe { is_unchanged_below::<V>(stack.entries, stack.entries.add(stack.length as usize - 1)) } {
+            return Some(stack.top_parent);
         }
     }
     // SAFETY: the caller's promise.
