@@ -8,7 +8,7 @@ mod run;
 mod signal;
 mod target;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Where the memory of a Python program goes.
@@ -28,11 +28,27 @@ enum Command {
 const EXIT_BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let words = target::separate_program(std::env::args_os(), &Arguments::command());
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => return fail(first_line(&error)),
+    };
+    let result = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("memlens: {error:#}");
-        ExitCode::from(EXIT_BAD_INPUT)
-    })
+    result.unwrap_or_else(|error| fail(format!("{error:#}")))
+}
+
+fn fail(message: String) -> ExitCode {
+    eprintln!("memlens: {message}");
+    ExitCode::from(EXIT_BAD_INPUT)
+}
+
+/// What is wrong with the command line, without the usage that clap adds.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let reason = line.strip_prefix("error: ").unwrap_or(line);
+    format!("{} (try --help)", reason.trim_end_matches(':'))
 }

@@ -36,12 +36,7 @@ pub struct Arguments {
     #[arg(short, long)]
     quiet: bool,
     /// The program with its own arguments, as the interpreter takes them
-    #[arg(
-        value_name = "PROGRAM",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true
-    )]
+    #[arg(value_name = "PROGRAM", hide = true, last = true)]
     program: Vec<OsString>,
 }
 
