@@ -1,10 +1,10 @@
 //! From the agents' tables to a capture's: frames, nodes, sites and releases, each once.
 //!
-//! Nodes of the shared tables are instructions, nodes of a capture are lines: those with the same caller, function, file
-//! and line become one, and with them their sites. Sites at which nothing happened are left out. All of this is on the
-//! clock when a program ends, so every step is one pass over a table.
+//! Code objects that differ only in what a capture does not keep (a function defined anew) give equal frames: nodes with
+//! the same caller, function, file and line become one, and with them their sites. Sites at which nothing happened are
+//! left out. All of this is on the clock when a program ends, so every step is one pass over a table.
+use crate::code_index::CodeIndex;
 use crate::interner::Interner;
-use crate::line_index::LineIndex;
 use crate::peak::{Peak, SiteTotals, chunk_totals};
 use crate::shared_view::SharedView;
 use crate::slice_log::RawSlice;
@@ -75,40 +75,23 @@ impl Assembler {
         let mut damage = 0;
         let raw_sites = read_sites(view, peak, &mut damage);
         let node_map = self.add_nodes(view, &raw_sites, &mut damage);
-        let site_map = self.add_sites(
-            session,
-            view.site_count(),
-            &raw_sites,
-            &node_map,
-            &mut damage,
-        );
+        let site_map = self.add_sites(session, view.site_count(), &raw_sites, &node_map, &mut damage);
         self.site_maps.insert(session, site_map);
         damage
     }
 
     /// By the number in `view`, the capture's number of each node that `raw_sites` need; [`NONE`] for the root.
-    fn add_nodes(
-        &mut self,
-        view: &SharedView,
-        raw_sites: &[RawSite],
-        damage: &mut u64,
-    ) -> Vec<u32> {
+    fn add_nodes(&mut self, view: &SharedView, raw_sites: &[RawSite], damage: &mut u64) -> Vec<u32> {
         let records = read_nodes(view, damage);
         let needed = needed_nodes(&records, raw_sites);
-        self.nodes
-            .reserve(needed.iter().filter(|&&is_needed| is_needed).count());
-        let mut lines = LineIndex::new(view);
+        self.nodes.reserve(needed.iter().filter(|&&is_needed| is_needed).count());
+        let mut codes = CodeIndex::new(view);
         let mut frame_ids: FxHashMap<u64, u32> = FxHashMap::default();
         let mut node_map = vec![NONE; records.len()];
-        for (index, record) in records
-            .iter()
-            .enumerate()
-            .skip(1)
-            .filter(|&(index, _)| needed[index])
-        {
-            let key = u64::from(record.code) << 32 | u64::from(record.instruction);
+        for (index, record) in records.iter().enumerate().skip(1).filter(|&(index, _)| needed[index]) {
+            let key = u64::from(record.code) << 32 | u64::from(record.line);
             let frame = *frame_ids.entry(key).or_insert_with(|| {
-                let frame = lines.frame(record.code, record.instruction, &mut self.strings);
+                let frame = codes.frame(record.code, record.line, &mut self.strings);
                 let frame = frame.unwrap_or_else(|| {
                     *damage += 1;
                     unknown_frame(&mut self.strings)
@@ -116,10 +99,8 @@ impl Assembler {
                 self.frames.intern(frame)
             });
             // A parent stands before its children (`read_nodes`), so its number is known.
-            node_map[index] = self.nodes.intern(Node {
-                parent: node_id(node_map[record.parent as usize]),
-                frame: FrameId(frame),
-            });
+            node_map[index] =
+                self.nodes.intern(Node { parent: node_id(node_map[record.parent as usize]), frame: FrameId(frame) });
         }
         node_map
     }
@@ -145,8 +126,7 @@ impl Assembler {
                     self.releases.len() as u32 - 1
                 });
                 add_to_release(&mut self.releases[index as usize], &raw.totals);
-            } else if let Some(allocator) = u8::try_from(raw.kind).ok().and_then(Allocator::from_u8)
-            {
+            } else if let Some(allocator) = u8::try_from(raw.kind).ok().and_then(Allocator::from_u8) {
                 let index = *merged.entry(key).or_insert_with(|| {
                     self.sites.push(empty_site(process, node, allocator));
                     self.sites.len() as u32 - 1
@@ -192,7 +172,7 @@ impl Assembler {
 struct RawNode {
     parent: u32,
     code: u32,
-    instruction: u32,
+    line: u32,
 }
 
 fn read_nodes(view: &SharedView, damage: &mut u64) -> Vec<RawNode> {
@@ -211,11 +191,7 @@ fn read_nodes(view: &SharedView, damage: &mut u64) -> Vec<RawNode> {
                 *damage += 1;
                 parent = NODE_ROOT;
             }
-            nodes.push(RawNode {
-                parent,
-                code: record.code.load(Relaxed),
-                instruction: record.instruction.load(Relaxed),
-            });
+            nodes.push(RawNode { parent, code: record.code.load(Relaxed), line: record.line.load(Relaxed) });
         }
     }
     nodes
@@ -319,13 +295,7 @@ fn add_to_site(site: &mut Site, totals: &SiteTotals) {
 }
 
 fn empty_release(process: u32, node: u32, kind: u32) -> Release {
-    Release {
-        process,
-        node: node_id(node),
-        count: 0,
-        bytes: 0,
-        is_file: kind == SITE_KIND_RELEASE_FILE,
-    }
+    Release { process, node: node_id(node), count: 0, bytes: 0, is_file: kind == SITE_KIND_RELEASE_FILE }
 }
 
 fn add_to_release(release: &mut Release, totals: &SiteTotals) {
@@ -333,11 +303,7 @@ fn add_to_release(release: &mut Release, totals: &SiteTotals) {
     release.bytes = release.bytes.saturating_add(totals.bytes);
 }
 
-fn resolve_slices(
-    slices: Vec<RawSlice>,
-    site_maps: &FxHashMap<u32, SiteMap>,
-    new_index: &[u32],
-) -> Vec<Slice> {
+fn resolve_slices(slices: Vec<RawSlice>, site_maps: &FxHashMap<u32, SiteMap>, new_index: &[u32]) -> Vec<Slice> {
     let site_of = |session: u32, site: u32| {
         let merged = *site_maps.get(&session)?.get(site as usize)?;
         let index = *new_index.get(merged as usize)?;
@@ -356,16 +322,9 @@ fn resolve_slices(
         }
         changes.sort_unstable_by_key(|change| change.site);
         changes.dedup_by(merge_change);
-        Slice {
-            time_ns: slice.time_ns,
-            changes,
-        }
+        Slice { time_ns: slice.time_ns, changes }
     };
-    slices
-        .into_iter()
-        .map(resolve)
-        .filter(|slice| !slice.changes.is_empty())
-        .collect()
+    slices.into_iter().map(resolve).filter(|slice| !slice.changes.is_empty()).collect()
 }
 
 fn merge_change(next: &mut Change, kept: &mut Change) -> bool {

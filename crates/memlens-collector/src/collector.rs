@@ -97,10 +97,7 @@ impl Collector {
 
     /// Says which process is the root. It must be a child of this process that has not been waited for.
     pub fn watch(&mut self, root_pid: u32) -> Result<(), Error> {
-        let error = |source| Error::Watch {
-            pid: root_pid,
-            source,
-        };
+        let error = |source| Error::Watch { pid: root_pid, source };
         let pid = Pid::from_raw(root_pid.cast_signed()).ok_or_else(|| error(Errno::SRCH))?;
         self.root = Some(Root {
             pid: root_pid,
@@ -164,33 +161,19 @@ impl Collector {
             timeline: self.timeline,
             slices: self.slices,
         });
-        Recording {
-            capture,
-            is_begun: self.is_begun,
-        }
+        Recording { capture, is_begun: self.is_begun }
     }
 
     fn poll(&mut self, wake: BorrowedFd<'_>) -> Result<Ready, Error> {
         let wait = self.next_tick.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: wait.as_secs().cast_signed(),
-            tv_nsec: i64::from(wait.subsec_nanos()),
-        };
-        let running = self
-            .sessions
-            .iter()
-            .enumerate()
-            .filter_map(|(index, slot)| Some((index, slot.end()?)));
+        let timeout = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) };
+        let running = self.sessions.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.end()?)));
         let (indices, ends): (Vec<usize>, Vec<BorrowedFd<'_>>) = running.unzip();
         let root = self.root.iter().map(|root| root.end.as_fd());
         let root_count = root.len();
-        let descriptors = std::iter::once(wake)
-            .chain(root)
-            .chain(ends)
-            .chain(self.server.descriptors());
-        let mut entries: Vec<PollFd<'_>> = descriptors
-            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
-            .collect();
+        let descriptors = std::iter::once(wake).chain(root).chain(ends).chain(self.server.descriptors());
+        let mut entries: Vec<PollFd<'_>> =
+            descriptors.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect();
         match poll(&mut entries, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::Wait(error)),
@@ -212,10 +195,7 @@ impl Collector {
     fn admit(&mut self, client: &Client) -> Option<Newcomer> {
         let newcomer = Newcomer {
             pid: client.pid,
-            is_root: self
-                .root
-                .as_ref()
-                .is_some_and(|root| root.pid == client.pid),
+            is_root: self.root.as_ref().is_some_and(|root| root.pid == client.pid),
             python_version: client.hello.python_version,
             python_kind: client.hello.python_kind,
             agent_version: client.hello.version,
@@ -289,10 +269,7 @@ impl Collector {
         let mut sum = Reading::default();
         let mut has_root = false;
         for session in self.sessions.iter_mut().filter_map(Slot::as_open) {
-            has_root |= self
-                .root
-                .as_ref()
-                .is_some_and(|root| root.pid == session.pid());
+            has_root |= self.root.as_ref().is_some_and(|root| root.pid == session.pid());
             let reading = session.tick(now_ns);
             sum.live_bytes += reading.live_bytes;
             sum.rss_bytes += reading.rss_bytes;
@@ -300,11 +277,7 @@ impl Collector {
         if let (Some(root), false) = (&self.root, has_root) {
             sum.rss_bytes += root.info.resident_bytes().unwrap_or(0);
         }
-        self.timeline.push(Point {
-            time_ns: now_ns,
-            live_bytes: sum.live_bytes,
-            rss_bytes: sum.rss_bytes,
-        });
+        self.timeline.push(Point { time_ns: now_ns, live_bytes: sum.live_bytes, rss_bytes: sum.rss_bytes });
     }
 
     fn scan(&mut self, now_ns: u64) {

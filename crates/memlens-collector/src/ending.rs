@@ -29,16 +29,11 @@ pub fn assemble(ending: Ending) -> Capture {
     for (process, &session) in (0..).zip(&order) {
         process_of_session[session] = Some(process);
     }
-    let kept: Vec<&Closed> = order
-        .iter()
-        .map(|&session| &ending.closed[session])
-        .collect();
+    let kept: Vec<&Closed> = order.iter().map(|&session| &ending.closed[session]).collect();
     let mut meta = ending.meta;
     add_to_meta(&mut meta, &kept);
     place_peak(&mut meta, &kept, &mut timeline);
-    let tables = ending
-        .assembler
-        .finish(ending.slices.into_slices(), &process_of_session);
+    let tables = ending.assembler.finish(ending.slices.into_slices(), &process_of_session);
     Capture {
         processes: processes(&kept, ending.root_pid, &meta),
         meta,
@@ -55,16 +50,12 @@ pub fn assemble(ending: Ending) -> Capture {
 /// The sessions that become processes of the capture: first the root's last image, then the others as they came. Images
 /// without Python that executed another program (a shell that starts an interpreter) are left out.
 fn order_of_processes(closed: &[Closed], root_pid: u32) -> Vec<usize> {
-    let root = closed
-        .iter()
-        .rposition(|session| session.process.pid == root_pid);
+    let root = closed.iter().rposition(|session| session.process.pid == root_pid);
     let is_kept = |&index: &usize| {
         let session = &closed[index];
         Some(index) != root && !(session.is_replaced && session.python_version == 0)
     };
-    root.into_iter()
-        .chain((0..closed.len()).filter(is_kept))
-        .collect()
+    root.into_iter().chain((0..closed.len()).filter(is_kept)).collect()
 }
 
 /// The processes; if none was recorded, the root by itself.
@@ -91,15 +82,11 @@ fn add_to_meta(meta: &mut Meta, kept: &[&Closed]) {
         meta.unseen.unknown_releases += session.unseen.unknown_releases;
         meta.unseen.unrecorded_processes += session.unseen.unrecorded_processes;
         if meta.incomplete_reason.is_empty() && !session.incomplete_reason.is_empty() {
-            meta.incomplete_reason = format!(
-                "process {}: {}",
-                session.process.pid, session.incomplete_reason
-            );
+            meta.incomplete_reason = format!("process {}: {}", session.process.pid, session.incomplete_reason);
         }
     }
     if kept.is_empty() {
-        meta.incomplete_reason =
-            "the program never announced itself: nothing could be recorded".to_owned();
+        meta.incomplete_reason = "the program never announced itself: nothing could be recorded".to_owned();
     }
     meta.complete = meta.incomplete_reason.is_empty();
     if let Some(root) = kept.first() {
@@ -119,11 +106,7 @@ fn place_peak(meta: &mut Meta, kept: &[&Closed], timeline: &mut Timeline) {
         meta.peak_bytes = point.live_bytes;
         meta.peak_time_ns = point.time_ns;
     }
-    let largest = kept
-        .iter()
-        .map(|session| session.process.rss_peak_bytes)
-        .max()
-        .unwrap_or(0);
+    let largest = kept.iter().map(|session| session.process.rss_peak_bytes).max().unwrap_or(0);
     meta.rss_peak_bytes = timeline.resident_peak().max(largest);
 }
 

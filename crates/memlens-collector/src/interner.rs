@@ -11,10 +11,7 @@ pub struct Interner<T> {
 impl<T: Clone + Eq + Hash> Interner<T> {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self {
-            ids: FxHashMap::default(),
-            values: Vec::new(),
-        }
+        Self { ids: FxHashMap::default(), values: Vec::new() }
     }
 
     /// The number of `value`.

@@ -16,11 +16,11 @@
 //! program can die, and nothing that the program writes into the shared memory can make it fail. It prints nothing, reads
 //! no environment and starts no process: that is the command's business.
 mod assembly;
+mod code_index;
 mod collector;
 mod ending;
 mod error;
 mod interner;
-mod line_index;
 mod mapping;
 mod peak;
 mod process_info;

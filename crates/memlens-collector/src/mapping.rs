@@ -49,8 +49,7 @@ impl Mapping {
     fn new(file: impl AsFd, length: usize, protection: ProtFlags) -> Result<Self, Error> {
         let flags = MapFlags::SHARED | MapFlags::NORESERVE;
         // SAFETY: the address is left to the kernel, so that no existing mapping is touched.
-        let start = unsafe { mmap(null_mut(), length, protection, flags, file, 0) }
-            .map_err(Error::Mapping)?;
+        let start = unsafe { mmap(null_mut(), length, protection, flags, file, 0) }.map_err(Error::Mapping)?;
         let start = NonNull::new(start.cast()).ok_or(Error::Mapping(rustix::io::Errno::NOMEM))?;
         Ok(Self { start, length })
     }
@@ -62,9 +61,7 @@ impl Mapping {
 
     /// `count` records from `offset` on; `None` if they do not lie within the mapping or are not aligned.
     pub fn records<T: Record>(&self, offset: u64, count: usize) -> Option<&[T]> {
-        let start = self
-            .checked(offset, count.checked_mul(size_of::<T>())?)?
-            .cast::<T>();
+        let start = self.checked(offset, count.checked_mul(size_of::<T>())?)?.cast::<T>();
         if !start.is_aligned() {
             return None;
         }

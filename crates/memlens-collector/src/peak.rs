@@ -29,13 +29,9 @@ impl SiteTotals {
     fn add(&mut self, counters: &Counters, peak: Peak) {
         let live_count = counters.live_count.load(Relaxed);
         let live_bytes = counters.live_bytes.load(Relaxed);
-        let is_saved =
-            matches!(peak, Peak::Left { epoch } if counters.epoch.load(Relaxed) == epoch);
+        let is_saved = matches!(peak, Peak::Left { epoch } if counters.epoch.load(Relaxed) == epoch);
         let (peak_count, peak_bytes) = if is_saved {
-            (
-                counters.peak_count.load(Relaxed),
-                counters.peak_bytes.load(Relaxed),
-            )
+            (counters.peak_count.load(Relaxed), counters.peak_bytes.load(Relaxed))
         } else {
             (live_count, live_bytes)
         };
@@ -45,12 +41,8 @@ impl SiteTotals {
         self.live_bytes = self.live_bytes.saturating_add(live_bytes);
         self.peak_count = self.peak_count.wrapping_add(peak_count);
         self.peak_bytes = self.peak_bytes.saturating_add(peak_bytes);
-        self.temporary_count = self
-            .temporary_count
-            .saturating_add(counters.temporary_count.load(Relaxed));
-        self.temporary_bytes = self
-            .temporary_bytes
-            .saturating_add(counters.temporary_bytes.load(Relaxed));
+        self.temporary_count = self.temporary_count.saturating_add(counters.temporary_count.load(Relaxed));
+        self.temporary_bytes = self.temporary_bytes.saturating_add(counters.temporary_bytes.load(Relaxed));
     }
 }
 
@@ -71,9 +63,8 @@ impl Peak {
     /// Where the peak of `view` lies, and how high it is. Exact once the process has ended.
     pub fn of(view: &SharedView) -> (Self, i64) {
         let lanes = view.lanes();
-        let live_bytes = lanes.iter().flatten().fold(0i64, |sum, lane| {
-            sum.saturating_add(lane.live_bytes.load(Relaxed))
-        });
+        let live_bytes =
+            lanes.iter().flatten().fold(0i64, |sum, lane| sum.saturating_add(lane.live_bytes.load(Relaxed)));
         let header = view.header();
         let left_bytes = header.peak_bytes.load(Relaxed);
         if live_bytes >= left_bytes {

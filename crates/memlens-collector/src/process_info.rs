@@ -14,10 +14,7 @@ pub struct ProcessInfo {
 impl ProcessInfo {
     /// The process `pid`.
     pub fn new(pid: u32) -> Self {
-        Self {
-            pid,
-            statm: File::open(format!("/proc/{pid}/statm")).ok(),
-        }
+        Self { pid, statm: File::open(format!("/proc/{pid}/statm")).ok() }
     }
 
     /// Resident set, shared pages included. Costs one system call.
@@ -32,9 +29,7 @@ impl ProcessInfo {
     /// The kernel's own high-water mark of the resident set (`VmHWM`), shared pages included. Costs some 20 µs.
     pub fn resident_peak_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kibibytes * 1024)
     }
@@ -46,11 +41,7 @@ impl ProcessInfo {
         if text.is_empty() {
             return Vec::new();
         }
-        let word = |bytes: &[u8]| {
-            OsString::from_vec(bytes.to_vec())
-                .to_string_lossy()
-                .into_owned()
-        };
+        let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec()).to_string_lossy().into_owned();
         text.split(|&byte| byte == 0).map(word).collect()
     }
 

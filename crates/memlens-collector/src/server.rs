@@ -8,8 +8,8 @@ use memlens_format::shared::{Header, Hello, SHARED_MAGIC, Welcome};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType, accept_with, bind, listen, recv, sendmsg, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, accept_with, bind, listen, recv, sendmsg, socket_with, sockopt,
 };
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
@@ -56,16 +56,11 @@ impl Server {
         let random = std::hash::RandomState::new().build_hasher().finish();
         let name = format!("memlens-{}-{random:016x}", std::process::id());
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .map_err(Error::Socket)?;
+        let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(Error::Socket)?;
         let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).map_err(Error::Socket)?;
         bind(&listener, &address).map_err(Error::Socket)?;
         listen(&listener, BACKLOG).map_err(Error::Socket)?;
-        Ok(Self {
-            listener,
-            name,
-            silent: VecDeque::new(),
-        })
+        Ok(Self { listener, name, silent: VecDeque::new() })
     }
 
     /// The name that programs find in [`memlens_format::shared::COLLECTOR_ENV`].
@@ -106,11 +101,7 @@ impl Server {
 impl Client {
     fn new(socket: OwnedFd, hello: Hello) -> Option<Self> {
         let pid = sockopt::socket_peercred(&socket).ok()?.pid;
-        Some(Self {
-            socket,
-            hello,
-            pid: pid.as_raw_nonzero().get().unsigned_abs(),
-        })
+        Some(Self { socket, hello, pid: pid.as_raw_nonzero().get().unsigned_abs() })
     }
 
     /// Tells the program to record into `file`.
@@ -120,13 +111,7 @@ impl Client {
         let mut control = SendAncillaryBuffer::new(&mut space);
         let descriptors = [file.file.as_fd()];
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(
-            &self.socket,
-            &[IoSlice::new(&bytes)],
-            &mut control,
-            SendFlags::NOSIGNAL,
-        )
-        .map_err(Error::Socket)?;
+        sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL).map_err(Error::Socket)?;
         Ok(())
     }
 
@@ -182,9 +167,7 @@ fn receive_hello(socket: &OwnedFd) -> Result<Hello, Errno> {
     }
     let magic = u64::from_ne_bytes(buffer[..8].try_into().map_err(|_| Errno::PROTO)?);
     let word = |offset: usize| {
-        let bytes = buffer[offset..offset + 4]
-            .try_into()
-            .map_err(|_| Errno::PROTO)?;
+        let bytes = buffer[offset..offset + 4].try_into().map_err(|_| Errno::PROTO)?;
         Ok::<u32, Errno>(u32::from_ne_bytes(bytes))
     };
     let hello = Hello {
@@ -196,18 +179,13 @@ fn receive_hello(socket: &OwnedFd) -> Result<Hello, Errno> {
         python_kind: word(offset_of!(Hello, python_kind))?,
         reserved: 0,
     };
-    if hello.magic == SHARED_MAGIC {
-        Ok(hello)
-    } else {
-        Err(Errno::PROTO)
-    }
+    if hello.magic == SHARED_MAGIC { Ok(hello) } else { Err(Errno::PROTO) }
 }
 
 /// A [`Welcome`] as its bytes in memory.
 fn encode_welcome(accept: u32, file_bytes: u64) -> [u8; size_of::<Welcome>()] {
     let mut bytes = [0; size_of::<Welcome>()];
-    let mut put =
-        |offset: usize, field: &[u8]| bytes[offset..offset + field.len()].copy_from_slice(field);
+    let mut put = |offset: usize, field: &[u8]| bytes[offset..offset + field.len()].copy_from_slice(field);
     put(offset_of!(Welcome, magic), &SHARED_MAGIC.to_ne_bytes());
     put(offset_of!(Welcome, accept), &accept.to_ne_bytes());
     put(offset_of!(Welcome, file_bytes), &file_bytes.to_ne_bytes());

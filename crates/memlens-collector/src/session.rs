@@ -9,8 +9,8 @@ use crate::shared_view::SharedView;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Unseen};
 use memlens_format::shared::{
-    Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION,
-    SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK, STATUS_OFF,
+    Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITE_KIND_RELEASE,
+    SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK, STATUS_OFF,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -121,12 +121,7 @@ pub struct Closed {
 
 impl Session {
     /// Makes the shared tables for `client`, whose session has the number `index`, and sends them to it.
-    pub fn open(
-        index: u32,
-        client: &Client,
-        collector_pid: u32,
-        clock_ns: u64,
-    ) -> Result<Self, Error> {
+    pub fn open(index: u32, client: &Client, collector_pid: u32, clock_ns: u64) -> Result<Self, Error> {
         let shared = SharedFile::new()?;
         let header = Mapping::writable(&shared.file, size_of::<Header>())?;
         let view = SharedView::new(&shared.file, shared.bytes)?;
@@ -178,10 +173,7 @@ impl Session {
         let resident = self.info.resident_bytes().unwrap_or(0);
         let rss_bytes = resident.saturating_sub(self.shared.resident_bytes());
         self.resident_peak = self.resident_peak.max(rss_bytes);
-        Reading {
-            live_bytes: live_bytes.max(0) as u64,
-            rss_bytes,
-        }
+        Reading { live_bytes: live_bytes.max(0) as u64, rss_bytes }
     }
 
     /// Raises the largest resident set by a mark of the kernel's that counts the shared tables as well.
@@ -214,8 +206,7 @@ impl Session {
         if !self.view.is_ready() || site_count == 0 {
             return;
         }
-        self.seen
-            .resize(site_count.max(self.seen.len()), Seen::default());
+        self.seen.resize(site_count.max(self.seen.len()), Seen::default());
         let lanes = readable_lanes(&self.view, &mut 0);
         let mut totals = [SiteTotals::default(); SITES_PER_CHUNK];
         for (chunk, seen) in self.seen.chunks_mut(SITES_PER_CHUNK).enumerate() {
@@ -254,10 +245,7 @@ impl Session {
             python_version: header.python_version.load(Relaxed),
             is_replaced,
             peak_time_ns: self.peak_time_ns(peak, peak_bytes, end_ns),
-            file_mapped_bytes: self
-                .file_mapped_peak
-                .max(header.file_mapped_bytes.load(Relaxed))
-                .max(0) as u64,
+            file_mapped_bytes: self.file_mapped_peak.max(header.file_mapped_bytes.load(Relaxed)).max(0) as u64,
             unseen: unseen(header),
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),
@@ -319,17 +307,13 @@ fn incomplete_reason(header: &Header, is_ready: bool, damage: u64) -> String {
     }
     if header.status.load(Relaxed) == STATUS_OFF {
         return match header.off_reason.load(Relaxed) {
-            OFF_NO_MEMORY => {
-                "the recording stopped: no more shared memory could be mapped".to_owned()
-            }
+            OFF_NO_MEMORY => "the recording stopped: no more shared memory could be mapped".to_owned(),
             OFF_TABLE_FULL => "the recording stopped: a table was full".to_owned(),
             other => format!("the recording stopped (reason {other})"),
         };
     }
     if damage > 0 {
-        return format!(
-            "{damage} references in the recorder's tables lead nowhere: the program overwrote them"
-        );
+        return format!("{damage} references in the recorder's tables lead nowhere: the program overwrote them");
     }
     String::new()
 }

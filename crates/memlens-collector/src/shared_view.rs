@@ -5,15 +5,14 @@
 use crate::Error;
 use crate::mapping::{Mapping, Record};
 use memlens_format::shared::{
-    CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, MAX_LANES, NODE_CHUNKS,
-    NODES_PER_CHUNK, NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK,
-    SiteRecord, Text,
+    CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, MAX_LANES, NODE_CHUNKS, NODES_PER_CHUNK,
+    NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord, Text,
 };
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Longest text in bytes that is believed; a line table of a generated module is the longest in practice.
-const MAX_TEXT_BYTES: usize = 64 << 20;
+/// Longest text in bytes that is believed.
+const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// A read-only view of a shared file.
 pub struct SharedView {
@@ -36,9 +35,7 @@ impl SharedView {
 
     /// The header.
     pub fn header(&self) -> &Header {
-        self.mapping
-            .record(0)
-            .expect("`new` maps at least the header")
+        self.mapping.record(0).expect("`new` maps at least the header")
     }
 
     /// Whether the agent has made its tables, and in this layout.
@@ -75,8 +72,7 @@ impl SharedView {
     /// A code record.
     pub fn code(&self, index: usize) -> Option<&CodeRecord> {
         let offset = self.header().code_chunks.get(index / CODES_PER_CHUNK)?;
-        self.chunk(offset, CODES_PER_CHUNK)?
-            .get(index % CODES_PER_CHUNK)
+        self.chunk(offset, CODES_PER_CHUNK)?.get(index % CODES_PER_CHUNK)
     }
 
     /// The lanes in use. One that cannot be read is `None`.
@@ -106,8 +102,7 @@ impl SharedView {
         if bytes > MAX_TEXT_BYTES {
             return None;
         }
-        self.mapping
-            .copy_bytes(text.offset.load(Relaxed), bytes, target)?;
+        self.mapping.copy_bytes(text.offset.load(Relaxed), bytes, target)?;
         Some(width)
     }
 

@@ -58,10 +58,7 @@ pub struct SliceLog {
 impl SliceLog {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self {
-            slices: Vec::new(),
-            interval: FIRST_INTERVAL,
-        }
+        Self { slices: Vec::new(), interval: FIRST_INTERVAL }
     }
 
     /// The shortest sensible time between two slices.
@@ -116,10 +113,7 @@ fn merge(earlier: RawSlice, later: RawSlice) -> RawSlice {
         }
         same
     });
-    RawSlice {
-        time_ns: later.time_ns,
-        changes,
-    }
+    RawSlice { time_ns: later.time_ns, changes }
 }
 
 #[cfg(test)]
@@ -127,41 +121,22 @@ mod tests {
     use super::*;
 
     fn change(site: u32, allocations: u64) -> RawChange {
-        RawChange {
-            session: 0,
-            site,
-            allocations,
-            allocated_bytes: 10 * allocations,
-            live_count: -1,
-            live_bytes: 2,
-        }
+        RawChange { session: 0, site, allocations, allocated_bytes: 10 * allocations, live_count: -1, live_bytes: 2 }
     }
 
     #[test]
     fn merging_keeps_every_sum_and_the_order() {
         let mut log = SliceLog::new();
         for time_ns in 0..10_000 {
-            log.push(
-                time_ns,
-                vec![change(1, 1), change(2 + (time_ns % 7) as u32, 3)],
-            );
+            log.push(time_ns, vec![change(1, 1), change(2 + (time_ns % 7) as u32, 3)]);
         }
         let slices = log.into_slices();
         assert!(slices.len() <= MAX_SLICES);
         assert!(slices.is_sorted_by_key(|slice| slice.time_ns));
         assert_eq!(slices.last().unwrap().time_ns, 9_999);
         let all = || slices.iter().flat_map(|slice| &slice.changes);
-        assert_eq!(
-            all()
-                .filter(|change| change.site == 1)
-                .map(|change| change.allocations)
-                .sum::<u64>(),
-            10_000
-        );
-        assert_eq!(
-            all().map(|change| change.allocated_bytes).sum::<u64>(),
-            400_000
-        );
+        assert_eq!(all().filter(|change| change.site == 1).map(|change| change.allocations).sum::<u64>(), 10_000);
+        assert_eq!(all().map(|change| change.allocated_bytes).sum::<u64>(), 400_000);
         assert_eq!(all().map(|change| change.live_count).sum::<i64>(), -20_000);
     }
 

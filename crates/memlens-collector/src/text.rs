@@ -5,14 +5,8 @@
 pub fn decode(bytes: &[u8], width: u32) -> Option<String> {
     match width {
         1 => Some(latin1(bytes)),
-        2 => {
-            Some(scalars(bytes.chunks_exact(2).map(|unit| {
-                u32::from(u16::from_ne_bytes([unit[0], unit[1]]))
-            })))
-        }
-        4 => Some(scalars(bytes.chunks_exact(4).map(|unit| {
-            u32::from_ne_bytes([unit[0], unit[1], unit[2], unit[3]])
-        }))),
+        2 => Some(scalars(bytes.chunks_exact(2).map(|unit| u32::from(u16::from_ne_bytes([unit[0], unit[1]]))))),
+        4 => Some(scalars(bytes.chunks_exact(4).map(|unit| u32::from_ne_bytes([unit[0], unit[1], unit[2], unit[3]])))),
         _ => None,
     }
 }
@@ -25,9 +19,7 @@ fn latin1(bytes: &[u8]) -> String {
 }
 
 fn scalars(code_points: impl Iterator<Item = u32>) -> String {
-    code_points
-        .map(|code_point| char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
+    code_points.map(|code_point| char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 #[cfg(test)]
@@ -37,15 +29,9 @@ mod tests {
     #[test]
     fn every_width() {
         assert_eq!(decode(b"caf\xe9", 1).unwrap(), "café");
-        let ucs2: Vec<u8> = [0x4e2du16, 0xdc80, 0x41]
-            .iter()
-            .flat_map(|unit| unit.to_ne_bytes())
-            .collect();
+        let ucs2: Vec<u8> = [0x4e2du16, 0xdc80, 0x41].iter().flat_map(|unit| unit.to_ne_bytes()).collect();
         assert_eq!(decode(&ucs2, 2).unwrap(), "中\u{fffd}A");
-        let ucs4: Vec<u8> = [0x1f600u32, 0x11_0000]
-            .iter()
-            .flat_map(|unit| unit.to_ne_bytes())
-            .collect();
+        let ucs4: Vec<u8> = [0x1f600u32, 0x11_0000].iter().flat_map(|unit| unit.to_ne_bytes()).collect();
         assert_eq!(decode(&ucs4, 4).unwrap(), "😀\u{fffd}");
         assert_eq!(decode(b"x", 3), None);
     }

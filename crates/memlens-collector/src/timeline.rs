@@ -16,10 +16,7 @@ pub struct Timeline {
 impl Timeline {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self {
-            points: Vec::new(),
-            interval: FIRST_INTERVAL,
-        }
+        Self { points: Vec::new(), interval: FIRST_INTERVAL }
     }
 
     /// How long to wait between two points.
@@ -39,10 +36,7 @@ impl Timeline {
     /// Raises the point nearest to `time_ns` to a live heap that is known from elsewhere (the exact peak falls between two
     /// points).
     pub fn raise(&mut self, time_ns: u64, live_bytes: u64) {
-        let nearest = self
-            .points
-            .iter_mut()
-            .min_by_key(|point| point.time_ns.abs_diff(time_ns));
+        let nearest = self.points.iter_mut().min_by_key(|point| point.time_ns.abs_diff(time_ns));
         if let Some(point) = nearest {
             point.live_bytes = point.live_bytes.max(live_bytes);
         }
@@ -50,22 +44,12 @@ impl Timeline {
 
     /// The largest resident set of all points.
     pub fn resident_peak(&self) -> u64 {
-        self.points
-            .iter()
-            .map(|point| point.rss_bytes)
-            .max()
-            .unwrap_or(0)
+        self.points.iter().map(|point| point.rss_bytes).max().unwrap_or(0)
     }
 
     /// The highest point.
     pub fn highest(&self) -> Option<Point> {
-        self.points.iter().copied().reduce(|best, point| {
-            if point.live_bytes > best.live_bytes {
-                point
-            } else {
-                best
-            }
-        })
+        self.points.iter().copied().reduce(|best, point| if point.live_bytes > best.live_bytes { point } else { best })
     }
 
     /// The points, in order of time.
@@ -97,11 +81,7 @@ mod tests {
         for time_ns in 0..100_000 {
             let live_bytes = if time_ns == 54_321 { 1_000 } else { 10 };
             let rss_bytes = if time_ns == 54_320 { 9_000 } else { 20 };
-            timeline.push(Point {
-                time_ns,
-                live_bytes,
-                rss_bytes,
-            });
+            timeline.push(Point { time_ns, live_bytes, rss_bytes });
         }
         assert_eq!(timeline.interval(), FIRST_INTERVAL * 128);
         assert_eq!(timeline.resident_peak(), 9_000);

@@ -1,4 +1,10 @@
-//! CPython's layouts by version: line tables so far.
+//! CPython's layouts by minor version: thread state → frames → code objects, and line tables.
+//!
+//! [`layout`] has one type for each minor version, with its offsets as constants, so that the walk of the frames is compiled once
+//! for each version with the offsets in the instructions. [`code`] reads what is worth keeping of a code object, [`line_table`] tells the line of an instruction.
+//! Nothing here allocates, calls the interpreter or takes a lock.
 #![no_std]
 
+pub mod code;
+pub mod layout;
 pub mod line_table;

@@ -40,14 +40,48 @@ pub fn line_at(table: &[u8], first_line: u32, version: u32, instruction: u32) ->
     if is_before_start(instruction) {
         return Some(first_line);
     }
-    LineRuns::new(table, first_line, version)
-        .find(|run| instruction < run.end)
-        .and_then(|run| run.line)
+    LineRuns::new(table, first_line, version).find(|run| instruction < run.end).and_then(|run| run.line)
 }
 
 /// Whether `instruction` is a negative number: the frame exists but has not run its first instruction.
 pub fn is_before_start(instruction: u32) -> bool {
     instruction > i32::MAX as u32
+}
+
+/// A reader of one line table that goes on from where it stood, so that reading a long table in order costs its length once.
+#[derive(Clone, Debug)]
+pub struct LineCursor<'a> {
+    table: LineRuns<'a>,
+    runs: LineRuns<'a>,
+    /// Where `runs` stands: the end of the last run that was skipped.
+    start: u32,
+}
+
+impl<'a> LineCursor<'a> {
+    /// A reader at the start of a table; the arguments are those of [`line_at`].
+    pub fn new(table: &'a [u8], first_line: u32, version: u32) -> Self {
+        let runs = LineRuns::new(table, first_line, version);
+        Self { table: runs.clone(), runs, start: 0 }
+    }
+
+    /// As [`line_at`].
+    pub fn line_at(&mut self, instruction: u32) -> Option<u32> {
+        if is_before_start(instruction) {
+            return u32::try_from(self.table.line).ok();
+        }
+        if instruction < self.start {
+            (self.runs, self.start) = (self.table.clone(), 0);
+        }
+        loop {
+            let before = self.runs.clone();
+            let run = self.runs.next()?;
+            if instruction < run.end {
+                self.runs = before;
+                return run.line;
+            }
+            self.start = run.end;
+        }
+    }
 }
 
 /// The runs of a line table, in order of their instructions, with ends that never decrease.
@@ -78,20 +112,12 @@ impl<'a> LineRuns<'a> {
             VERSION_PEP_626.. => Encoding::Pep626,
             _ => Encoding::Lnotab,
         };
-        Self {
-            rest: table,
-            encoding,
-            end: 0,
-            line: i64::from(first_line),
-        }
+        Self { rest: table, encoding, end: 0, line: i64::from(first_line) }
     }
 
     fn run(&self, has_line: bool) -> LineRun {
         let line = u32::try_from(self.line).ok().filter(|_| has_line);
-        LineRun {
-            end: self.end,
-            line,
-        }
+        LineRun { end: self.end, line }
     }
 
     fn take_byte(&mut self) -> Option<u8> {
@@ -165,11 +191,7 @@ impl<'a> LineRuns<'a> {
             }
         }
         let magnitude = (value >> 1) as i32;
-        if value & 1 == 1 {
-            -magnitude
-        } else {
-            magnitude
-        }
+        if value & 1 == 1 { -magnitude } else { magnitude }
     }
 }
 
@@ -209,6 +231,17 @@ mod tests {
         let table = [4, 1, 2, 0x80, 2, 0xff];
         let lines: [_; 5] = [0, 4, 6, 8, 100].map(|at| line_at(&table, 10, 0x030a_0df0, at));
         assert_eq!(lines, [Some(11), None, Some(10), None, None]);
+    }
+
+    #[test]
+    fn a_cursor_answers_as_line_at_does_in_any_order() {
+        let table = [4, 1, 2, 0x80, 2, 0xff, 250, 3, 8, 100];
+        for version in [0x0309_0000, 0x030a_0000, 0x030c_0000] {
+            let mut cursor = LineCursor::new(&table, 10, version);
+            for at in [0, 4, 2, 300, 6, u32::MAX, 8, 5, 1000, 7, 0] {
+                assert_eq!(cursor.line_at(at), line_at(&table, 10, version, at), "{version:x} {at}");
+            }
+        }
     }
 
     #[test]

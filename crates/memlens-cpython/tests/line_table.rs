@@ -7,10 +7,7 @@ use std::process::Command;
 #[test]
 fn every_offset_has_the_interpreters_own_line() {
     let interpreters = interpreters();
-    assert!(
-        !interpreters.is_empty(),
-        "no python3 to test with: set MEMLENS_TEST_PYTHONS"
-    );
+    assert!(!interpreters.is_empty(), "no python3 to test with: set MEMLENS_TEST_PYTHONS");
     for interpreter in interpreters {
         check(&interpreter);
     }
@@ -39,20 +36,14 @@ fn check_code(row: &str, version: u32, interpreter: &Path) -> usize {
     for (line, instruction) in lines.split(',').zip(-1i32..) {
         let expected = line.parse::<u32>().ok();
         let found = line_at(&table, first_line, version, instruction as u32);
-        assert_eq!(
-            found, expected,
-            "{interpreter:?}, offset {instruction}: {row}"
-        );
+        assert_eq!(found, expected, "{interpreter:?}, offset {instruction}: {row}");
         count += 1;
     }
     count
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 /// `MEMLENS_TEST_PYTHONS` (separated by colons) or else what pyenv and PATH have of 3.9 to 3.14.
@@ -62,10 +53,7 @@ fn interpreters() -> BTreeSet<PathBuf> {
     }
     let mut found = BTreeSet::new();
     let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-    for entry in std::fs::read_dir(home.join(".pyenv/versions"))
-        .into_iter()
-        .flatten()
-    {
+    for entry in std::fs::read_dir(home.join(".pyenv/versions")).into_iter().flatten() {
         found.insert(entry.unwrap().path().join("bin/python3"));
     }
     for folder in std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()) {
@@ -77,8 +65,5 @@ fn interpreters() -> BTreeSet<PathBuf> {
 
 fn is_tested_version(interpreter: &Path) -> bool {
     let code = "import sys; print((3, 9) <= sys.version_info[:2] <= (3, 14) and sys.implementation.name == 'cpython')";
-    Command::new(interpreter)
-        .args(["-c", code])
-        .output()
-        .is_ok_and(|output| output.stdout.starts_with(b"True"))
+    Command::new(interpreter).args(["-c", code]).output().is_ok_and(|output| output.stdout.starts_with(b"True"))
 }

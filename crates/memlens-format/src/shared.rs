@@ -20,7 +20,7 @@
 //!           └──────────────────────────────────────────────┘ Header::arena_next
 //! ```
 //!
-//! A *node* is a place in the call tree: the parent node, a code object and the offset of an instruction in it. A *site* is
+//! A *node* is a place in the call tree: the parent node, a code object and a line in it. A *site* is
 //! a node plus what was asked there: a block of one [`crate::Allocator`], or a release ([`SITE_KIND_RELEASE`]). A *lane* is
 //! a set of counters with one writer at a time: lane 0 belongs to whoever holds the main interpreter's GIL (before there
 //! is one: to the main thread), each other lane to one thread that allocates without it. The truth about a site is the
@@ -55,10 +55,9 @@ pub const SITE_KIND_RELEASE_FILE: u32 = 0xfe;
 
 /// Node 0: the root, above every Python stack. Its record is all zeros.
 pub const NODE_ROOT: u32 = 0;
-/// Bit of [`NodeRecord::instruction`]: the code is not a code object but a name ([`CodeRecord`] with kind
-/// [`CODE_KIND_NAME`]), as for "stack too deep" and "unreadable stack".
+/// [`CodeRecord::kind`]: a code object.
 pub const CODE_KIND_PYTHON: u32 = 0;
-/// See [`CODE_KIND_PYTHON`].
+/// [`CodeRecord::kind`]: a name that stands for no code object, such as a thread's.
 pub const CODE_KIND_NAME: u32 = 1;
 
 /// [`Header::status`]: the agent is not ready yet.
@@ -147,8 +146,8 @@ pub struct NodeRecord {
     pub parent: AtomicU32,
     /// Index of the [`CodeRecord`].
     pub code: AtomicU32,
-    /// Offset of the running instruction in the code, in bytes (what `frame.f_lasti` says; -1 as `u32::MAX`).
-    pub instruction: AtomicU32,
+    /// The running line; 0 where the instruction has none.
+    pub line: AtomicU32,
     /// Unused, 0.
     pub reserved: AtomicU32,
 }
@@ -162,8 +161,7 @@ pub struct SiteRecord {
     pub kind: AtomicU32,
 }
 
-/// A code object, copied when it was first seen. Equal code objects (same names, file, first line and line table) share
-/// a record, so that a program that compiles the same text for ever does not grow the tables.
+/// A code object, copied when it was first seen. Equal code objects (same names, file and first line) share a record, so that a program that compiles the same text for ever does not grow the tables.
 #[repr(C)]
 pub struct CodeRecord {
     /// A `CODE_KIND_*` constant.
@@ -174,8 +172,6 @@ pub struct CodeRecord {
     pub name: Text,
     /// `co_filename`.
     pub file: Text,
-    /// `co_linetable` (3.9: `co_lnotab`) as it stands; [`Text::width`] is 1.
-    pub line_table: Text,
 }
 
 /// Bytes in the file: a Python string as the interpreter stores it.
@@ -183,7 +179,7 @@ pub struct CodeRecord {
 pub struct Text {
     /// Offset of the first byte.
     pub offset: AtomicU64,
-    /// Number of code points (for a line table: bytes).
+    /// Number of code points.
     pub length: AtomicU32,
     /// Bytes a code point: 1 is Latin-1, 2 is UCS-2, 4 is UCS-4, native order.
     pub width: AtomicU32,
@@ -229,7 +225,7 @@ pub struct Counters {
 
 const _: () = assert!(size_of::<NodeRecord>() == 16);
 const _: () = assert!(size_of::<SiteRecord>() == 8);
-const _: () = assert!(size_of::<CodeRecord>() == 56);
+const _: () = assert!(size_of::<CodeRecord>() == 40);
 const _: () = assert!(size_of::<Counters>() == 64);
 
 /// What the agent says to the collector when it connects (one message on a `SOCK_SEQPACKET` Unix socket in the abstract

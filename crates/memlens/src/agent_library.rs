@@ -15,20 +15,10 @@ pub fn find() -> Result<PathBuf> {
         Some(path) => PathBuf::from(path),
         None => find_installed()?,
     };
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("no agent at {}", path.display()))?;
+    let path = path.canonicalize().with_context(|| format!("no agent at {}", path.display()))?;
     // ld.so(8): the elements of LD_PRELOAD are separated by spaces or colons, and nothing can quote them.
-    if path
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .any(|byte| b": ".contains(byte))
-    {
-        bail!(
-            "the agent's path has a space or a colon, which LD_PRELOAD cannot express: {}",
-            path.display()
-        );
+    if path.as_os_str().as_bytes().iter().any(|byte| b": ".contains(byte)) {
+        bail!("the agent's path has a space or a colon, which LD_PRELOAD cannot express: {}", path.display());
     }
     Ok(path)
 }
@@ -45,18 +35,10 @@ pub fn preload(agent: PathBuf) -> OsString {
 
 fn find_installed() -> Result<PathBuf> {
     let executable = std::env::current_exe().context("cannot tell where memlens is")?;
-    let folder = executable
-        .parent()
-        .context("cannot tell where memlens is")?;
-    let places = [
-        folder.join(FILE_NAME),
-        folder.join("../lib/memlens").join(FILE_NAME),
-    ];
+    let folder = executable.parent().context("cannot tell where memlens is")?;
+    let places = [folder.join(FILE_NAME), folder.join("../lib/memlens").join(FILE_NAME)];
     match places.iter().find(|place| place.is_file()) {
         Some(place) => Ok(place.clone()),
-        None => bail!(
-            "the agent is missing: no {FILE_NAME} in {}",
-            folder.display()
-        ),
+        None => bail!("the agent is missing: no {FILE_NAME} in {}", folder.display()),
     }
 }

@@ -16,12 +16,7 @@ pub fn write_summary(capture: &Capture, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Prints what was seen, what was not, the cost and the place.
-pub fn write_account(
-    capture: &Capture,
-    destination: &Path,
-    file_bytes: u64,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn write_account(capture: &Capture, destination: &Path, file_bytes: u64, out: &mut dyn Write) -> io::Result<()> {
     let meta = &capture.meta;
     let allocations: u64 = capture.sites.iter().map(|site| site.allocations).sum();
     let allocated_bytes: u64 = capture.sites.iter().map(|site| site.allocated_bytes).sum();
@@ -33,25 +28,12 @@ pub fn write_account(
     )?;
     writeln!(out, "memlens: did not see: {}", unseen_text(meta))?;
     if meta.overhead_ns > 0 {
-        writeln!(
-            out,
-            "memlens: recording took about {:.2} s of that",
-            seconds(meta.overhead_ns)
-        )?;
+        writeln!(out, "memlens: recording took about {:.2} s of that", seconds(meta.overhead_ns))?;
     }
     if !meta.complete {
-        writeln!(
-            out,
-            "memlens: the capture is not complete: {}",
-            meta.incomplete_reason
-        )?;
+        writeln!(out, "memlens: the capture is not complete: {}", meta.incomplete_reason)?;
     }
-    writeln!(
-        out,
-        "memlens: wrote {} ({})",
-        destination.display(),
-        bytes_text(file_bytes)
-    )
+    writeln!(out, "memlens: wrote {} ({})", destination.display(), bytes_text(file_bytes))
 }
 
 fn unseen_text(meta: &Meta) -> String {
@@ -82,11 +64,7 @@ fn bytes_text(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    let digits = if value < 9.995 {
-        2
-    } else {
-        usize::from(value < 99.95)
-    };
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
@@ -97,11 +75,6 @@ mod tests {
     #[test]
     fn sizes() {
         let texts = [0, 1023, 1024, 10_240, 1_047_552, 123_456_789].map(bytes_text);
-        assert_eq!(
-            texts,
-            [
-                "0 B", "1023 B", "1.00 KiB", "10.0 KiB", "1.00 MiB", "118 MiB"
-            ]
-        );
+        assert_eq!(texts, ["0 B", "1023 B", "1.00 KiB", "10.0 KiB", "1.00 MiB", "118 MiB"]);
     }
 }

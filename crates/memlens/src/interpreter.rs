@@ -33,13 +33,10 @@ impl Interpreter {
         if let Some(path) = find_on_path(OsStr::new("python3")) {
             return Self::at("python3".into(), path);
         }
-        let environment =
-            std::env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
+        let environment = std::env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
         match environment.filter(|path| path.is_file()) {
             Some(path) => Self::at(path.clone().into_os_string(), path),
-            None => bail!(
-                "no python3 on PATH and no active virtual environment: name an interpreter with --python"
-            ),
+            None => bail!("no python3 on PATH and no active virtual environment: name an interpreter with --python"),
         }
     }
 
@@ -52,19 +49,13 @@ impl Interpreter {
         if let Ok(file) = File::open(&path) {
             file.take(2).read_to_end(&mut start)?;
         }
-        Ok(Self {
-            name,
-            path,
-            is_script: start == b"#!",
-        })
+        Ok(Self { name, path, is_script: start == b"#!" })
     }
 }
 
 fn find_on_path(name: &OsStr) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file() && is_executable(path))
+    std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file() && is_executable(path))
 }
 
 fn is_executable(path: &Path) -> bool {

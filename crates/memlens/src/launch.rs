@@ -35,18 +35,11 @@ impl Program {
         inherited: Inherited,
     ) -> Result<Self> {
         let mut command = Command::new(&interpreter.path);
-        command
-            .arg0(&interpreter.name)
-            .args(words)
-            .env("LD_PRELOAD", preload)
-            .env(COLLECTOR_ENV, collector);
+        command.arg0(&interpreter.name).args(words).env("LD_PRELOAD", preload).env(COLLECTOR_ENV, collector);
         // SAFETY: `restore` makes two system calls and touches no lock, no heap and no thread-local state.
         unsafe { command.pre_exec(move || inherited.restore()) };
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", interpreter.path.display()))?;
-        let pid =
-            Pid::from_raw(child.id().cast_signed()).context("the program has no process id")?;
+        let child = command.spawn().with_context(|| format!("cannot start {}", interpreter.path.display()))?;
+        let pid = Pid::from_raw(child.id().cast_signed()).context("the program has no process id")?;
         Ok(Self { pid })
     }
 
@@ -67,8 +60,7 @@ impl Program {
         let mut usage = MaybeUninit::<libc::rusage>::uninit();
         loop {
             // SAFETY: both pointers lead to room for what the call fills in.
-            let result =
-                unsafe { libc::wait4(self.pid.as_raw_pid(), &mut status, 0, usage.as_mut_ptr()) };
+            let result = unsafe { libc::wait4(self.pid.as_raw_pid(), &mut status, 0, usage.as_mut_ptr()) };
             if result >= 0 {
                 break;
             }
@@ -81,11 +73,7 @@ impl Program {
         let usage = unsafe { usage.assume_init() };
         let status = ExitStatus::from_raw(status);
         Ok(Ended {
-            exit: Exit {
-                code: status.code(),
-                signal: status.signal(),
-                out_of_memory: false,
-            },
+            exit: Exit { code: status.code(), signal: status.signal(), out_of_memory: false },
             high_water_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
         })
     }
@@ -93,9 +81,6 @@ impl Program {
 
 /// The exit status that stands for `exit`: the program's own, or 128 and the signal's number.
 pub fn exit_status(exit: Exit) -> u8 {
-    let status = exit
-        .code
-        .or(exit.signal.map(|signal| 128 + signal))
-        .unwrap_or(0);
+    let status = exit.code.or(exit.signal.map(|signal| 128 + signal)).unwrap_or(0);
     (status & 0xff) as u8
 }

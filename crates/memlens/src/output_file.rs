@@ -27,31 +27,15 @@ impl OutputFile {
     /// Makes the file. An existing one is an error, or with `replace` stands until [`OutputFile::write`] has succeeded.
     pub fn create(destination: &Path, replace: bool) -> Result<Self> {
         let path = match fs::symlink_metadata(destination) {
-            Ok(_) if !replace => bail!(
-                "{} exists already; --force replaces it",
-                destination.display()
-            ),
-            Ok(found) if !found.is_file() => bail!(
-                "{} is not a file that can be replaced",
-                destination.display()
-            ),
+            Ok(_) if !replace => bail!("{} exists already; --force replaces it", destination.display()),
+            Ok(found) if !found.is_file() => bail!("{} is not a file that can be replaced", destination.display()),
             Ok(_) => sibling(destination),
             Err(_) => destination.to_owned(),
         };
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .with_context(|| cannot_write(destination))?;
-        let output = Self {
-            file,
-            path,
-            destination: destination.to_owned(),
-            is_kept: false,
-        };
-        output
-            .reserve()
-            .with_context(|| cannot_write(destination))?;
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).with_context(|| cannot_write(destination))?;
+        let output = Self { file, path, destination: destination.to_owned(), is_kept: false };
+        output.reserve().with_context(|| cannot_write(destination))?;
         Ok(output)
     }
 
@@ -63,8 +47,7 @@ impl OutputFile {
     /// Writes the capture and puts the file in its place. Returns its size.
     pub fn write(mut self, capture: &Capture) -> Result<u64> {
         let context = cannot_write(&self.destination);
-        let written =
-            memlens_capture::write_to(&mut self.file, capture).context(context.clone())?;
+        let written = memlens_capture::write_to(&mut self.file, capture).context(context.clone())?;
         if self.path != self.destination {
             fs::rename(&self.path, &self.destination).context(context)?;
         }

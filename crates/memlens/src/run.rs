@@ -12,9 +12,7 @@ use crate::target::Target;
 use anyhow::{Context, Result, anyhow};
 use memlens_collector::{Collector, Newcomer, Server, Step, version_text};
 use memlens_format::capture::{Capture, Meta};
-use memlens_format::shared::{
-    PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED, SHARED_VERSION,
-};
+use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED, SHARED_VERSION};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,10 +48,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let Recorded { ended, capture } = record(&target, &interpreter, agent)?;
     let status = ExitCode::from(exit_status(ended.exit));
     let Some(capture) = capture else {
-        eprintln!(
-            "memlens: nothing could be recorded: {}",
-            unreached_text(&interpreter)
-        );
+        eprintln!("memlens: nothing could be recorded: {}", unreached_text(&interpreter));
         return Ok(status);
     };
     let destination = output.destination().to_owned();
@@ -93,15 +88,9 @@ fn record(target: &Target, interpreter: &Interpreter, agent: PathBuf) -> Result<
             }
         }
     }
-    let ended = program
-        .wait()
-        .context("cannot learn how the program ended")?;
+    let ended = program.wait().context("cannot learn how the program ended")?;
     let meta = Meta {
-        command: target
-            .words()
-            .iter()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect(),
+        command: target.words().iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         interpreter: interpreter.path.display().to_string(),
         memlens_version: env!("CARGO_PKG_VERSION").to_owned(),
         working_directory: std::env::current_dir()
@@ -110,21 +99,11 @@ fn record(target: &Target, interpreter: &Interpreter, agent: PathBuf) -> Result<
         ..Meta::default()
     };
     let recording = collector.finish(meta, ended.high_water_bytes);
-    Ok(Recorded {
-        ended,
-        capture: recording.is_begun.then_some(recording.capture),
-    })
+    Ok(Recorded { ended, capture: recording.is_begun.then_some(recording.capture) })
 }
 
 fn destination(output: Option<PathBuf>, target: &Target) -> PathBuf {
-    output.unwrap_or_else(|| {
-        format!(
-            "memlens-{}-{}.mlens",
-            target.short_name(),
-            std::process::id()
-        )
-        .into()
-    })
+    output.unwrap_or_else(|| format!("memlens-{}-{}.mlens", target.short_name(), std::process::id()).into())
 }
 
 fn print_closing(capture: &Capture, destination: &Path, file_bytes: u64) {
@@ -143,18 +122,13 @@ fn unreached_text(interpreter: &Interpreter) -> String {
 
 /// Why an interpreter is not recorded, in one line that names it and its version.
 fn refusal_text(interpreter: &Interpreter, newcomer: &Newcomer) -> String {
-    let path = newcomer
-        .executable
-        .as_deref()
-        .unwrap_or(&interpreter.path)
-        .display();
+    let path = newcomer.executable.as_deref().unwrap_or(&interpreter.path).display();
     let version = match newcomer.python_version {
         0 => String::new(),
         version => format!(" {}", version_text(version)),
     };
     if newcomer.agent_version != SHARED_VERSION {
-        return "the agent belongs to another version of memlens: the installation is mixed"
-            .to_owned();
+        return "the agent belongs to another version of memlens: the installation is mixed".to_owned();
     }
     match newcomer.python_kind {
         PYTHON_NONE => format!("{path} is not a Python interpreter"),

@@ -36,14 +36,10 @@ impl SignalWatch {
         check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &watched, &mut mask) })?;
         let file_size_action = ignore(libc::SIGXFSZ)?;
         // SAFETY: -1 asks for a new descriptor; `watched` is an initialised signal set.
-        let descriptor =
-            check(unsafe { libc::signalfd(-1, &watched, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+        let descriptor = check(unsafe { libc::signalfd(-1, &watched, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
         // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        let inherited = Inherited {
-            mask,
-            file_size_action,
-        };
+        let inherited = Inherited { mask, file_size_action };
         Ok((Self { descriptor }, inherited))
     }
 
@@ -60,8 +56,7 @@ impl SignalWatch {
             if length < record.len() {
                 break;
             }
-            let field =
-                |offset: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|byte| record[offset + byte]));
+            let field = |offset: usize| i32::from_ne_bytes([0, 1, 2, 3].map(|byte| record[offset + byte]));
             let number = field(offset_of!(libc::signalfd_siginfo, ssi_signo));
             let is_from_kernel = field(offset_of!(libc::signalfd_siginfo, ssi_code)) > 0;
             if is_from_kernel || !FORWARDED.contains(&number) {
@@ -79,9 +74,7 @@ impl Inherited {
     /// Puts back what was inherited. Async-signal-safe: for use between fork and exec.
     pub fn restore(&self) -> io::Result<()> {
         // SAFETY: the action was filled in by the kernel; a null pointer says that the old one is not wanted.
-        check(unsafe {
-            libc::sigaction(libc::SIGXFSZ, &self.file_size_action, std::ptr::null_mut())
-        })?;
+        check(unsafe { libc::sigaction(libc::SIGXFSZ, &self.file_size_action, std::ptr::null_mut()) })?;
         // SAFETY: the mask was filled in by the kernel; a null pointer says that the old one is not wanted.
         check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) })?;
         Ok(())
@@ -103,12 +96,7 @@ fn set_of<'a>(signals: impl IntoIterator<Item = &'a i32>) -> libc::sigset_t {
 
 /// Ignores a signal; returns what was done about it before.
 fn ignore(signal: i32) -> io::Result<libc::sigaction> {
-    let action = libc::sigaction {
-        sa_sigaction: libc::SIG_IGN,
-        sa_mask: set_of(&[]),
-        sa_flags: 0,
-        sa_restorer: None,
-    };
+    let action = libc::sigaction { sa_sigaction: libc::SIG_IGN, sa_mask: set_of(&[]), sa_flags: 0, sa_restorer: None };
     let mut old = MaybeUninit::uninit();
     // SAFETY: `action` is a whole action without a handler; `old` has room for one.
     check(unsafe { libc::sigaction(signal, &action, old.as_mut_ptr()) })?;
@@ -117,9 +105,5 @@ fn ignore(signal: i32) -> io::Result<libc::sigaction> {
 }
 
 fn check(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -59,10 +59,9 @@ impl Target {
     pub fn short_name(&self) -> String {
         match &self.kind {
             Kind::Script(script) if script == "-" => "stdin".to_owned(),
-            Kind::Script(script) => Path::new(script).file_stem().map_or_else(
-                || "script".to_owned(),
-                |stem| stem.to_string_lossy().into_owned(),
-            ),
+            Kind::Script(script) => Path::new(script)
+                .file_stem()
+                .map_or_else(|| "script".to_owned(), |stem| stem.to_string_lossy().into_owned()),
             Kind::Module(module) => module.to_string_lossy().replace('/', "_"),
             Kind::Code => "c".to_owned(),
         }
@@ -79,14 +78,9 @@ fn second_word(words: &[OsString], message: &'static str) -> Result<OsString> {
 /// Puts `--` before the program's part of a command line of `memlens run`: from the first word on that is neither an option
 /// of memlens nor an option's value, everything belongs to the program, whatever it looks like. Other command lines stay as
 /// they are.
-pub fn separate_program(
-    words: impl Iterator<Item = OsString>,
-    command: &clap::Command,
-) -> Vec<OsString> {
+pub fn separate_program(words: impl Iterator<Item = OsString>, command: &clap::Command) -> Vec<OsString> {
     let mut words: Vec<OsString> = words.collect();
-    let run = command
-        .find_subcommand("run")
-        .filter(|_| words.get(1).is_some_and(|word| word == "run"));
+    let run = command.find_subcommand("run").filter(|_| words.get(1).is_some_and(|word| word == "run"));
     if let Some(at) = run.and_then(|run| program_start(&words, run)) {
         words.insert(at, "--".into());
     }
@@ -95,8 +89,7 @@ pub fn separate_program(
 
 fn program_start(words: &[OsString], run: &clap::Command) -> Option<usize> {
     let takes_value = |matches: &dyn Fn(&clap::Arg) -> bool| {
-        run.get_arguments()
-            .any(|argument| argument.get_action().takes_values() && matches(argument))
+        run.get_arguments().any(|argument| argument.get_action().takes_values() && matches(argument))
     };
     let mut at = 2;
     while let Some(word) = words.get(at) {
@@ -104,24 +97,15 @@ fn program_start(words: &[OsString], run: &clap::Command) -> Option<usize> {
             b"--" => return None,
             b"-" | [b'-', b'm' | b'c', ..] => return Some(at),
             [b'-', b'-', name @ ..] => {
-                let is_whole = takes_value(&|argument| {
-                    argument
-                        .get_long()
-                        .is_some_and(|long| long.as_bytes() == name)
-                });
+                let is_whole = takes_value(&|argument| argument.get_long().is_some_and(|long| long.as_bytes() == name));
                 at += usize::from(is_whole);
             }
             // Only the last of a cluster of short options can have its value in the next word.
             [b'-', cluster @ ..] => {
                 let is_short = |byte: &u8| {
-                    takes_value(&|argument| {
-                        argument
-                            .get_short()
-                            .is_some_and(|short| short == char::from(*byte))
-                    })
+                    takes_value(&|argument| argument.get_short().is_some_and(|short| short == char::from(*byte)))
                 };
-                at +=
-                    usize::from(cluster.iter().position(is_short) == cluster.len().checked_sub(1));
+                at += usize::from(cluster.iter().position(is_short) == cluster.len().checked_sub(1));
             }
             _ => return Some(at),
         }

@@ -1,0 +1,370 @@
+//! The agent's one global state, and its life.
+//!
+//! ```text
+//!             first allocation or constructor                 fork, in the child
+//!  UNSTARTED ───────────► STARTING ───────────► RECORDING ◄──────────────────► FORKED
+//!                            │ no collector         │ no memory          next event: start anew
+//!                            └───────► OFF ◄────────┘
+//! ```
+//!
+//! A *generation* is one recording in one process; [`GENERATION`] is its number while events are recorded and
+//! [`NOT_RECORDING`] else, so that one comparison with the thread's own number answers "is everything set up?".
+use crate::lock::Lock;
+use crate::process_memory::ProcessMemory;
+use crate::stack::Stack;
+use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
+use crate::{connect, event, hook_python, python, real, thread};
+use core::ptr::{NonNull, null, null_mut};
+use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use libc::c_void;
+use memlens_cpython::line_table::LineCursor;
+use memlens_format::shared::{
+    Header, MAX_LANES, OFF_NO_MEMORY, SHARED_MAGIC, SHARED_VERSION, STATUS_OFF, STATUS_RECORDING,
+};
+use memlens_recorder::Memory;
+use memlens_recorder::intern::{Interner, LiveCodes};
+use memlens_recorder::key_table::KeyTable;
+use memlens_recorder::lane::{self, Lane};
+use memlens_recorder::live_table::LiveTable;
+use memlens_recorder::mappings::Mappings;
+
+const UNSTARTED: u32 = 0;
+const STARTING: u32 = 1;
+const RECORDING: u32 = 2;
+const OFF: u32 = 3;
+const FORKED: u32 = 4;
+
+/// [`GENERATION`] while nothing is recorded; no thread ever has this number.
+const NOT_RECORDING: u32 = u32::MAX;
+
+static STATE: AtomicU32 = AtomicU32::new(UNSTARTED);
+static GENERATION: AtomicU32 = AtomicU32::new(NOT_RECORDING);
+static GENERATIONS: AtomicU32 = AtomicU32::new(0);
+static HEADER: AtomicPtr<Header> = AtomicPtr::new(null_mut());
+static MAIN_WRITER: AtomicPtr<Writer> = AtomicPtr::new(null_mut());
+static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
+static PYTHON_SEEN: AtomicBool = AtomicBool::new(false);
+static CODE_EPOCH: AtomicU32 = AtomicU32::new(0);
+static EXIT_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// What is live.
+pub static LIVE: LiveTable = LiveTable::new();
+
+/// What the cold paths need, under the lock.
+pub static COLD: Lock<Option<Cold>> = Lock::new(None);
+
+/// A lane and the keys that its writer has met.
+pub struct Writer {
+    /// The counters.
+    pub lane: Lane,
+    /// (parent, instruction) → node or site.
+    pub keys: KeyTable,
+    /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid.
+    pub code_epoch: u32,
+    /// Whether this is lane 0's.
+    pub is_main: bool,
+    next_free: *mut Writer,
+}
+
+/// What the cold paths need.
+pub struct Cold {
+    /// Where memory comes from.
+    pub memory: ProcessMemory,
+    /// Nodes, sites and code records.
+    pub interner: Interner,
+    /// Code objects that are alive.
+    pub live_codes: LiveCodes,
+    /// Ranges that `mmap` handed out.
+    pub mappings: Mappings,
+    /// The line table that was last read, and its code object's address.
+    pub lines: Option<(usize, LineCursor<'static>)>,
+    free_writers: *mut Writer,
+}
+
+// SAFETY: the writers in the free list belong to nobody else.
+unsafe impl Send for Cold {}
+
+/// The head of the shared file. Call it only while recording, when it is set.
+#[inline(always)]
+pub fn header() -> &'static Header {
+    // SAFETY: set before the generation was, and mapped for ever.
+    unsafe { &*HEADER.load(Relaxed) }
+}
+
+/// Lane 0's writer. Call it only while recording.
+#[inline(always)]
+pub fn main_writer() -> *mut Writer {
+    MAIN_WRITER.load(Relaxed)
+}
+
+/// Grows by one each time a known code object is released.
+#[inline(always)]
+pub fn code_epoch() -> u32 {
+    CODE_EPOCH.load(Relaxed)
+}
+
+/// A known code object is being released.
+pub fn advance_code_epoch() {
+    CODE_EPOCH.fetch_add(1, Relaxed);
+}
+
+/// Whether the interpreter has ever been seen at work in this process.
+#[inline(always)]
+pub fn python_seen() -> bool {
+    PYTHON_SEEN.load(Relaxed)
+}
+
+/// The interpreter is at work.
+pub fn set_python_seen() {
+    PYTHON_SEEN.store(true, Relaxed);
+}
+
+/// Whether this is the thread that started the process (or that came out of `fork`).
+pub fn is_main_thread() -> bool {
+    MAIN_THREAD.load(Relaxed) == thread::pthread_self()
+}
+
+/// Opens a hook: the calling thread if its event is to be recorded. Everything else goes straight to the real function.
+///
+/// Budget: three loads, two branches.
+#[inline(always)]
+pub fn enter() -> Option<&'static mut Thread> {
+    // SAFETY: a thread's own state, which nobody else touches; the hooks do not nest, by `inside`.
+    let thread = unsafe { &mut *thread::current() };
+    if thread.inside == OUTSIDE && thread.generation == GENERATION.load(Relaxed) {
+        return Some(thread);
+    }
+    enter_slow(thread)
+}
+
+#[cold]
+#[inline(never)]
+fn enter_slow(thread: &'static mut Thread) -> Option<&'static mut Thread> {
+    if thread.inside == IN_RECORDER && STATE.load(Relaxed) == RECORDING {
+        header().lost_events.fetch_add(1, Relaxed);
+    }
+    if thread.inside != OUTSIDE {
+        return None;
+    }
+    match STATE.load(Acquire) {
+        UNSTARTED => start(),
+        FORKED => start_in_child(),
+        _ => {}
+    }
+    if STATE.load(Acquire) != RECORDING || real::is_resolving() {
+        return None;
+    }
+    thread.inside = IN_RECORDER;
+    let is_ready = thread.generation == GENERATION.load(Relaxed) || set_up_thread(thread);
+    thread.inside = OUTSIDE;
+    is_ready.then_some(thread)
+}
+
+fn set_up_thread(thread: &mut Thread) -> bool {
+    thread.tstate_slot = python::tstate_slot(thread);
+    thread.known_tstate = null();
+    thread.writer = null_mut();
+    thread.last_allocation = 0;
+    let Some(stack) = with_cold(|cold| Stack::new(&mut cold.memory)).flatten() else {
+        turn_off(OFF_NO_MEMORY);
+        return false;
+    };
+    thread.stack = stack;
+    thread.generation = GENERATION.load(Relaxed);
+    let key = EXIT_KEY.load(Relaxed);
+    if key != u32::MAX {
+        // SAFETY: the key was made by pthread_key_create; glibc stores the first 32 keys' values in place.
+        unsafe { libc::pthread_setspecific(key, (&raw const *thread).cast()) };
+    }
+    true
+}
+
+/// Runs `body` under the lock; `None` if recording is not set up. Keeps `errno`.
+#[cold]
+#[inline(never)]
+pub fn with_cold<R>(body: impl FnOnce(&mut Cold) -> R) -> Option<R> {
+    // SAFETY: errno is the thread's own.
+    let errno = unsafe { &mut *libc::__errno_location() };
+    let saved = *errno;
+    let result = COLD.with(|cold| cold.as_mut().map(body));
+    *errno = saved;
+    result
+}
+
+/// Stops recording for good; the program runs on.
+#[cold]
+pub fn turn_off(reason: u32) {
+    GENERATION.store(NOT_RECORDING, Relaxed);
+    STATE.store(OFF, Relaxed);
+    header().off_reason.store(reason, Relaxed);
+    header().status.store(STATUS_OFF, Relaxed);
+}
+
+/// Starts recording, if a collector is there to ask for it.
+pub fn start() {
+    // SAFETY: the thread's own state; the reference ends before another is made.
+    let thread = unsafe { &mut *thread::current() };
+    if thread.inside != OUTSIDE || STATE.compare_exchange(UNSTARTED, STARTING, Acquire, Relaxed).is_err() {
+        return;
+    }
+    thread.inside = IN_ALLOCATOR;
+    real::resolve_all();
+    python::find();
+    set_up_process(begin());
+    if STATE.load(Relaxed) == RECORDING {
+        hook_python::install();
+        // SAFETY: the handlers are functions that stay loaded; the destructor takes what set_up_thread stores.
+        unsafe {
+            libc::pthread_atfork(None, Some(after_fork_in_parent), Some(after_fork_in_child));
+            let mut key = 0;
+            if libc::pthread_key_create(&raw mut key, Some(thread_exits)) == 0 {
+                EXIT_KEY.store(key, Relaxed);
+            }
+        }
+    }
+    thread.inside = OUTSIDE;
+}
+
+fn set_up_process(begun: Option<()>) {
+    if begun.is_none() {
+        STATE.store(OFF, Release);
+        return;
+    }
+    MAIN_THREAD.store(thread::pthread_self(), Relaxed);
+    header().status.store(STATUS_RECORDING, Release);
+    GENERATION.store(GENERATIONS.fetch_add(1, Relaxed) + 1, Relaxed);
+    STATE.store(RECORDING, Release);
+}
+
+/// Asks for the shared file and sets up the tables in it.
+fn begin() -> Option<()> {
+    let (mut memory, header) = connect::connect(python::found())?;
+    HEADER.store((&raw const *header).cast_mut(), Relaxed);
+    let interner = Interner::new(&mut memory, header)?;
+    let live_codes = LiveCodes::new(&mut memory)?;
+    let mappings = Mappings::new(&mut memory)?;
+    let mut cold = Cold { memory, interner, live_codes, mappings, lines: None, free_writers: null_mut() };
+    let main = new_writer(&mut cold, header, true)?;
+    // SAFETY: `new_writer` returned a writer that stays.
+    lane::set_main(unsafe { &main.as_ref().lane });
+    MAIN_WRITER.store(main.as_ptr(), Relaxed);
+    event::choose(python::found());
+    header.python_version.store(python::found().version, Relaxed);
+    header.version.store(SHARED_VERSION, Relaxed);
+    COLD.with(|place| *place = Some(cold));
+    header.magic.store(SHARED_MAGIC, Release);
+    Some(())
+}
+
+fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option<NonNull<Writer>> {
+    let index = header.lane_count.load(Relaxed);
+    let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
+    let (lane, offset) = Lane::new(&mut cold.memory, header, is_main)?;
+    let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
+    let place = cold.memory.private(size_of::<Writer>())?.cast::<Writer>();
+    // SAFETY: fresh memory of that size, aligned to 64.
+    unsafe { place.write(Writer { lane, keys, code_epoch: code_epoch(), is_main, next_free: null_mut() }) };
+    slot.store(offset, Release);
+    header.lane_count.store(index + 1, Release);
+    Some(place)
+}
+
+/// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.
+pub fn take_writer() -> Option<NonNull<Writer>> {
+    with_cold(|cold| {
+        let writer = match NonNull::new(cold.free_writers) {
+            Some(writer) => {
+                // SAFETY: it is in the free list, so that nobody else uses it.
+                cold.free_writers = unsafe { writer.as_ref() }.next_free;
+                writer
+            }
+            None => new_writer(cold, header(), false)?,
+        };
+        // SAFETY: as above, or fresh; gettid has no preconditions.
+        unsafe { writer.as_ref().lane.shared().thread.store(libc::gettid() as u32, Relaxed) };
+        Some(writer)
+    })
+    .flatten()
+}
+
+/// A thread ends: its lane can serve another.
+extern "C" fn thread_exits(thread: *mut c_void) {
+    // SAFETY: set_up_thread stored the thread's own state, which lives until the thread is gone.
+    let thread = unsafe { &mut *thread.cast::<Thread>() };
+    if thread.generation != GENERATION.load(Relaxed) || thread.inside != OUTSIDE {
+        return;
+    }
+    thread.inside = IN_RECORDER;
+    if let Some(mut writer) = NonNull::new(thread.writer) {
+        with_cold(|cold| {
+            // SAFETY: this thread's own writer, which it gives up here.
+            unsafe {
+                writer.as_ref().lane.shared().thread.store(0, Relaxed);
+                writer.as_mut().next_free = cold.free_writers;
+            }
+            cold.free_writers = writer.as_ptr();
+        });
+        thread.writer = null_mut();
+    }
+    with_cold(|cold| thread.stack.give_back(&mut cold.memory));
+    // A later destructor may allocate: then the thread is set up once more.
+    thread.generation = 0;
+    thread.inside = OUTSIDE;
+}
+
+extern "C" fn after_fork_in_parent() {
+    if STATE.load(Relaxed) == RECORDING {
+        header().forks.fetch_add(1, Relaxed);
+    }
+}
+
+/// The parent's tables are the parent's: nothing is touched until the child has its own.
+extern "C" fn after_fork_in_child() {
+    if STATE.load(Relaxed) == RECORDING {
+        GENERATION.store(NOT_RECORDING, Relaxed);
+        STATE.store(FORKED, Relaxed);
+    }
+}
+
+/// The first event in a forked child: a recording of its own begins. A child that goes on to `exec` never comes here.
+fn start_in_child() {
+    if STATE.compare_exchange(FORKED, STARTING, Acquire, Relaxed).is_err() {
+        return;
+    }
+    // SAFETY: the thread's own state.
+    let thread = unsafe { &mut *thread::current() };
+    thread.inside = IN_ALLOCATOR;
+    // SAFETY: the STARTING state lets no other thread in, and those that held the lock stayed in the parent.
+    unsafe { COLD.reset(None) };
+    LIVE.clear();
+    CODE_EPOCH.fetch_add(1, Relaxed);
+    // SAFETY: errno is the thread's own.
+    let errno = unsafe { &mut *libc::__errno_location() };
+    let saved = *errno;
+    set_up_process(begin());
+    if STATE.load(Relaxed) == RECORDING {
+        header().python_hooked.store(1, Relaxed);
+    }
+    *errno = saved;
+    thread.inside = OUTSIDE;
+}
+
+/// If the collector is gone, nobody will report: say so, once.
+pub fn say_if_collector_died() {
+    if !matches!(STATE.load(Relaxed), RECORDING) {
+        return;
+    }
+    let collector = header().collector_pid.load(Relaxed) as i32;
+    // SAFETY: signal 0 only asks whether the process exists; the message is a static string.
+    unsafe {
+        let errno = &mut *libc::__errno_location();
+        let saved = *errno;
+        if collector > 0 && libc::kill(collector, 0) != 0 && *errno == libc::ESRCH {
+            let message = b"memlens: the collector died; this program ran on unharmed, but its recording is lost\n";
+            libc::write(2, message.as_ptr().cast(), message.len());
+        }
+        *errno = saved;
+    }
+}

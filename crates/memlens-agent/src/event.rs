@@ -1,0 +1,298 @@
+//! An allocation or a release, from the moment that its block is known to the last counter.
+//!
+//! The functions here are compiled once for each version of the interpreter, with its offsets in the instructions. The
+//! C hooks, which exist before any interpreter is known, reach them through [`chosen`].
+use crate::agent::{self, LIVE, Writer};
+use crate::python;
+use crate::stack::{self, Kind};
+use crate::thread::{self, IN_RECORDER, Thread};
+use core::ffi::c_void;
+use core::ptr::{NonNull, null};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use memlens_cpython::layout::{Layout, V39, V310, V311, V312, V313};
+use memlens_format::Allocator;
+use memlens_recorder::live_table::{Block, Taken};
+
+/// The events of one version.
+pub struct Events {
+    /// A block was allocated.
+    pub allocated: fn(&mut Thread, usize, usize, Allocator),
+    /// A block is about to be released.
+    pub released: fn(&mut Thread, usize),
+    /// A block was moved or resized; the old one was taken out of the table before.
+    pub reallocated: fn(&mut Thread, usize, Taken, usize, usize, Allocator),
+    /// Part of a mapping is gone, or a mapping is new: the site is wanted, for the mappings' own table.
+    pub site: fn(&mut Thread, Kind) -> Option<(&'static Writer, u32)>,
+}
+
+macro_rules! events_of {
+    ($version:ty) => {
+        &Events {
+            allocated: |thread, address, size, allocator| allocated::<$version>(thread, address, size, allocator),
+            released: |thread, address| released::<$version>(thread, address),
+            reallocated: |thread, old, block, new, size, allocator| {
+                reallocated::<$version>(thread, old, block, new, size, allocator)
+            },
+            site: |thread, kind| here::<$version>(thread, kind),
+        }
+    };
+}
+
+static CHOSEN: AtomicPtr<Events> = AtomicPtr::new((events_of!(V312) as *const Events).cast_mut());
+
+/// The events of the interpreter that is in this process. Without one no stack is ever walked, and any will do.
+#[inline(always)]
+pub fn chosen() -> &'static Events {
+    // SAFETY: it always points to a promoted constant.
+    unsafe { &*CHOSEN.load(Relaxed) }
+}
+
+/// Chooses them.
+pub fn choose(python: &python::Found) {
+    let events: &'static Events = match python.minor() {
+        9 => events_of!(V39),
+        10 => events_of!(V310),
+        11 => events_of!(V311),
+        13 => events_of!(V313),
+        _ => events_of!(V312),
+    };
+    CHOSEN.store((&raw const *events).cast_mut(), Relaxed);
+}
+
+/// Who writes, and the site of `kind` at the running line.
+///
+/// Budget (thread that holds the GIL): two loads and two branches before the stack.
+#[inline(always)]
+fn here<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+    // SAFETY: set by set_up_thread; the slot is the interpreter's, which stays loaded.
+    let tstate = unsafe { *thread.tstate_slot };
+    if tstate.is_null() || tstate != thread.known_tstate || !is_own::<V>(tstate) {
+        return elsewhere::<V>(thread, tstate, kind);
+    }
+    // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest.
+    unsafe {
+        let writer = &mut *agent::main_writer();
+        let site = stack::site::<V>(&mut thread.stack, writer, tstate, kind)?;
+        Some((writer, site))
+    }
+}
+
+/// Before 3.12 the slot is the whole process': another thread may have got this thread's old thread state.
+#[inline(always)]
+fn is_own<V: Layout>(tstate: *const c_void) -> bool {
+    // SAFETY: the running thread state is alive.
+    V::TSTATE_IS_THREAD_LOCAL
+        || unsafe { tstate.byte_add(V::TSTATE_THREAD_ID).cast::<usize>().read() } == thread::pthread_self()
+}
+
+/// No GIL, or a thread state that was not met before.
+#[inline(never)]
+fn elsewhere<V: Layout>(thread: &mut Thread, tstate: *const c_void, kind: Kind) -> Option<(&'static Writer, u32)> {
+    let functions = python::found();
+    if functions.slot_by_call {
+        // The slot is a copy that nobody keeps up to date.
+        let tstate = python::running_tstate();
+        if !tstate.is_null() && is_own::<V>(tstate) && functions.is_main_interpreter(tstate, V::TSTATE_INTERP) {
+            agent::set_python_seen();
+            // SAFETY: as in `here`.
+            return unsafe {
+                let writer = &mut *agent::main_writer();
+                stack::site::<V>(&mut thread.stack, writer, tstate, kind).map(|site| (&*writer, site))
+            };
+        }
+    } else if !tstate.is_null() && holds_gil::<V>(tstate) && functions.is_main_interpreter(tstate, V::TSTATE_INTERP) {
+        thread.known_tstate = tstate;
+        agent::set_python_seen();
+        crate::hook_python::check();
+        return here::<V>(thread, kind);
+    }
+    if !agent::python_seen() && agent::is_main_thread() {
+        // SAFETY: no interpreter is up, so that lane 0 is the main thread's.
+        return unsafe {
+            let writer = &mut *agent::main_writer();
+            stack::site::<V>(&mut thread.stack, writer, null(), kind).map(|site| (&*writer, site))
+        };
+    }
+    without_gil::<V>(thread, kind)
+}
+
+/// Whether the calling thread holds the GIL with this thread state.
+fn holds_gil<V: Layout>(tstate: *const c_void) -> bool {
+    V::TSTATE_IS_THREAD_LOCAL || python::own_tstate() == tstate && is_own::<V>(tstate)
+}
+
+/// An event of a thread that does not hold the GIL: its own lane, and its own frames if it has any.
+fn without_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+    if thread.writer.is_null() {
+        thread.writer = agent::take_writer()?.as_ptr();
+    }
+    let tstate = if agent::python_seen() { python::own_tstate() } else { null() };
+    // SAFETY: the writer is this thread's; the frames of its own thread state do not change while it is here.
+    unsafe {
+        let writer = &mut *thread.writer;
+        if writer.code_epoch != agent::code_epoch() {
+            writer.keys.clear();
+            writer.code_epoch = agent::code_epoch();
+        }
+        stack::site::<V>(&mut thread.stack, writer, tstate, kind).map(|site| (&*writer, site))
+    }
+}
+
+/// A block was allocated.
+#[inline(always)]
+pub fn allocated<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
+    thread.inside = IN_RECORDER;
+    thread.last_allocation = address;
+    let Some((writer, site)) = here::<V>(thread, Kind::allocation(allocator)) else { return lost(size) };
+    let mut displaced = None;
+    let is_entered = LIVE.insert(address, site, size as u64, &mut displaced);
+    if !is_entered || displaced.is_some() {
+        return allocated_slow(writer, site, address, size, is_entered, displaced);
+    }
+    writer.lane.allocated(site, size as u64, true);
+}
+
+#[cold]
+#[inline(never)]
+fn allocated_slow(
+    writer: &Writer,
+    site: u32,
+    address: usize,
+    size: usize,
+    is_entered: bool,
+    mut displaced: Option<Block>,
+) {
+    let is_entered = is_entered
+        || agent::with_cold(|cold| LIVE.insert_slow(&mut cold.memory, address, site, size as u64, &mut displaced))
+            == Some(true);
+    if let Some(block) = displaced {
+        if block.is_code {
+            stack::forget_code(address);
+        }
+        if make_room(writer, block.site) && block.site != 0 {
+            writer.lane.vanished(block.site, block.size);
+        }
+    }
+    if is_entered {
+        writer.lane.allocated(site, size as u64, true);
+    } else {
+        lost(size);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn lost(size: usize) {
+    agent::header().lost_events.fetch_add(1, Relaxed);
+    agent::header().lost_bytes.fetch_add(size as u64, Relaxed);
+}
+
+fn make_room(writer: &Writer, site: u32) -> bool {
+    writer.lane.has(site) || agent::with_cold(|cold| writer.lane.make_chunk(&mut cold.memory, site)) == Some(true)
+}
+
+/// A block is about to be released.
+#[inline(always)]
+pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
+    let taken = take(thread, address);
+    released_block::<V>(thread, address, taken);
+}
+
+#[inline(always)]
+fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
+    if !taken.is_plain() {
+        return released_rare::<V>(thread, address, taken);
+    }
+    let is_temporary = thread.last_allocation == address;
+    let Some((writer, site)) = here::<V>(thread, Kind::RELEASE) else { return lost(0) };
+    if !writer.lane.released(taken.site(), site, taken.size(), 1, is_temporary, true) {
+        released_slow(writer, site, taken.site(), taken.size(), is_temporary);
+    }
+}
+
+/// A block that nobody saw, a code object, or one that the side table holds.
+#[cold]
+#[inline(never)]
+fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
+    let block = LIVE.resolve(address, taken);
+    if block.is_some_and(|block| block.is_code) {
+        stack::forget_code(address);
+    }
+    let Some(block) = block.filter(|block| block.site != 0) else {
+        agent::header().unknown_releases.fetch_add(1, Relaxed);
+        return;
+    };
+    let is_temporary = thread.last_allocation == address;
+    let Some((writer, site)) = here::<V>(thread, Kind::RELEASE) else { return lost(0) };
+    released_slow(writer, site, block.site, block.size, is_temporary);
+}
+
+/// The block may belong to a site of which this lane has no figures yet.
+#[cold]
+#[inline(never)]
+fn released_slow(writer: &Writer, site: u32, owner: u32, size: u64, is_temporary: bool) {
+    if !make_room(writer, owner) || !writer.lane.released(owner, site, size, 1, is_temporary, true) {
+        lost(0);
+    }
+}
+
+/// A block was moved or resized: one event, two figures.
+#[inline(always)]
+pub fn reallocated<V: Layout>(
+    thread: &mut Thread,
+    old: usize,
+    taken: Taken,
+    new: usize,
+    size: usize,
+    allocator: Allocator,
+) {
+    thread.inside = IN_RECORDER;
+    if old != 0 {
+        released_block::<V>(thread, old, taken);
+    }
+    if new != 0 {
+        allocated::<V>(thread, new, size, allocator);
+    }
+}
+
+/// Takes the block out of the table: before a `free` or a `realloc`, whose old address another thread may get at once.
+#[inline(always)]
+pub fn take(thread: &mut Thread, address: usize) -> Taken {
+    thread.inside = IN_RECORDER;
+    if address == 0 { Taken::NOTHING } else { LIVE.take(address) }
+}
+
+/// The `realloc` failed: the block is what it was.
+#[cold]
+pub fn put_back(thread: &mut Thread, address: usize, taken: Taken) {
+    thread.inside = IN_RECORDER;
+    if let Some(block) = LIVE.resolve(address, taken) {
+        agent::with_cold(|cold| LIVE.put_back(&mut cold.memory, address, block));
+    }
+}
+
+/// Figures of a mapping: `bytes` and `blocks` of `owner` are gone.
+pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, blocks: i32, is_file: bool) {
+    if !make_room(writer, owner) || !writer.lane.released(owner, here, bytes, blocks, false, !is_file) {
+        lost(0);
+    }
+    if is_file {
+        agent::header().file_mapped_bytes.fetch_sub(bytes as i64, Relaxed);
+    }
+}
+
+/// Figures of a mapping: it is new.
+pub fn mapped(writer: &'static Writer, site: u32, bytes: u64, is_file: bool) {
+    if !writer.lane.allocated(site, bytes, !is_file) {
+        lost(bytes as usize);
+    }
+    if is_file {
+        agent::header().file_mapped_bytes.fetch_add(bytes as i64, Relaxed);
+    }
+}
+
+/// A pointer as an address; null is 0.
+#[inline(always)]
+pub fn address(pointer: *const c_void) -> usize {
+    NonNull::new(pointer.cast_mut()).map_or(0, |pointer| pointer.as_ptr() as usize)
+}

@@ -1,0 +1,161 @@
+//! The C library's allocator.
+//!
+//! Each hook: find out whether to record; call the real function with the thread marked, so that what it calls in turn (a
+//! preloaded jemalloc's `mmap`, say) is not counted twice; record; unmark. A release is recorded before the real free,
+//! an allocation after the real malloc.
+use crate::agent::enter;
+use crate::event::{self, address, chosen};
+use crate::real;
+use crate::thread::{IN_ALLOCATOR, OUTSIDE};
+use core::ffi::{c_int, c_void};
+use memlens_format::Allocator;
+
+/// Calls the real function and records its block.
+macro_rules! allocate {
+    ($allocator:expr, $size:expr, $real:expr) => {{
+        // SAFETY: the hook has the signature and the preconditions of the real function.
+        let Some(thread) = enter() else { return unsafe { $real } };
+        thread.inside = IN_ALLOCATOR;
+        // SAFETY: as above.
+        let pointer = unsafe { $real };
+        if !pointer.is_null() {
+            (chosen().allocated)(thread, address(pointer), $size, $allocator);
+        }
+        thread.inside = OUTSIDE;
+        pointer
+    }};
+}
+
+/// `malloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn malloc(size: usize) -> *mut c_void {
+    if real::is_resolving() {
+        return real::arena_allocate(size);
+    }
+    allocate!(Allocator::Malloc, size, real::malloc(size))
+}
+
+/// `calloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    if real::is_resolving() {
+        return count.checked_mul(size).map_or(core::ptr::null_mut(), real::arena_allocate);
+    }
+    allocate!(Allocator::Calloc, count.wrapping_mul(size), real::calloc(count, size))
+}
+
+/// `free(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free(pointer: *mut c_void) {
+    if pointer.is_null() || real::is_from_arena(pointer) {
+        return;
+    }
+    // SAFETY: the caller's promise is the real function's.
+    let Some(thread) = enter() else { return unsafe { real::free(pointer) } };
+    (chosen().released)(thread, address(pointer));
+    thread.inside = IN_ALLOCATOR;
+    // SAFETY: as above.
+    unsafe { real::free(pointer) };
+    thread.inside = OUTSIDE;
+}
+
+/// Resizes by `call`, with the old block taken out of the table first. `size` is what was asked for.
+///
+/// # Safety
+/// `pointer` must be null or a live block, and `call` the real function on it.
+#[inline(always)]
+unsafe fn resize(
+    pointer: *mut c_void,
+    size: usize,
+    allocator: Allocator,
+    call: impl FnOnce(*mut c_void) -> *mut c_void,
+) -> *mut c_void {
+    if real::is_resolving() && pointer.is_null() {
+        return real::arena_allocate(size);
+    }
+    if real::is_from_arena(pointer) {
+        return leave_arena(pointer, size);
+    }
+    let Some(thread) = enter() else { return call(pointer) };
+    let old = event::take(thread, address(pointer));
+    thread.inside = IN_ALLOCATOR;
+    let new = call(pointer);
+    if !new.is_null() || size == 0 && !pointer.is_null() {
+        // glibc releases the block and returns null when asked for 0 bytes.
+        (chosen().reallocated)(thread, address(pointer), old, address(new), size, allocator);
+    } else {
+        event::put_back(thread, address(pointer), old);
+    }
+    thread.inside = OUTSIDE;
+    new
+}
+
+/// A block of the start-up arena grows: it moves to the real allocator.
+#[cold]
+fn leave_arena(pointer: *mut c_void, size: usize) -> *mut c_void {
+    let new = malloc(size);
+    if !new.is_null() {
+        // SAFETY: both blocks have at least the smaller size.
+        unsafe { new.copy_from_nonoverlapping(pointer, size.min(real::arena_size(pointer))) };
+    }
+    new
+}
+
+/// `realloc(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: the caller's promise is the real function's.
+    unsafe { resize(pointer, size, Allocator::Realloc, |pointer| real::realloc(pointer, size)) }
+}
+
+/// `reallocarray(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(pointer: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    // A product that overflows makes the call fail, so that the size does not matter, but for being not 0.
+    let bytes = count.checked_mul(size).unwrap_or(usize::MAX);
+    // SAFETY: the caller's promise is the real function's.
+    unsafe { resize(pointer, bytes, Allocator::Reallocarray, |pointer| real::reallocarray(pointer, count, size)) }
+}
+
+/// `posix_memalign(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
+    // SAFETY: the caller's promise is the real function's.
+    let Some(thread) = enter() else { return unsafe { real::posix_memalign(result, alignment, size) } };
+    thread.inside = IN_ALLOCATOR;
+    // SAFETY: as above.
+    let status = unsafe { real::posix_memalign(result, alignment, size) };
+    if status == 0 {
+        // SAFETY: the call succeeded, and so has written the pointer.
+        let pointer = unsafe { *result };
+        if !pointer.is_null() {
+            (chosen().allocated)(thread, address(pointer), size, Allocator::PosixMemalign);
+        }
+    }
+    thread.inside = OUTSIDE;
+    status
+}
+
+/// `aligned_alloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
+    allocate!(Allocator::AlignedAlloc, size, real::aligned_alloc(alignment, size))
+}
+
+/// `memalign(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
+    allocate!(Allocator::Memalign, size, real::memalign(alignment, size))
+}
+
+/// `valloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn valloc(size: usize) -> *mut c_void {
+    allocate!(Allocator::Valloc, size, real::valloc(size))
+}
+
+/// `pvalloc(3)`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pvalloc(size: usize) -> *mut c_void {
+    allocate!(Allocator::Pvalloc, size, real::pvalloc(size))
+}

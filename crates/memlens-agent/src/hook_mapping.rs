@@ -1,0 +1,178 @@
+//! Memory that the program asks of the kernel itself: `mmap`, `munmap`, `mremap`, `brk`, `sbrk`.
+//!
+//! The C library's own calls do not come here, so that a large `malloc` is not counted twice. Each is a system call, so
+//! that a lock and a sorted table cost nothing that shows.
+use crate::agent::{self, Writer, enter};
+use crate::event::{self, chosen};
+use crate::real;
+use crate::stack::Kind;
+use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
+use core::ffi::{c_int, c_void};
+use memlens_format::Allocator;
+use memlens_recorder::mappings::Mapping;
+
+const PAGE: usize = 4096;
+
+fn page_end(end: usize) -> usize {
+    end.saturating_add(PAGE - 1) & !(PAGE - 1)
+}
+
+/// Takes `[start, end)` out of the mappings and counts what was there as released here.
+fn remove(thread: &mut Thread, start: usize, end: usize) {
+    thread.inside = IN_RECORDER;
+    let mut release_sites: [Option<(&'static Writer, u32)>; 2] = [None; 2];
+    while let Some(removed) = agent::with_cold(|cold| cold.mappings.remove(start, end)).flatten() {
+        let kind = if removed.is_file { Kind::RELEASE_FILE } else { Kind::RELEASE };
+        let place = &mut release_sites[usize::from(removed.is_file)];
+        if place.is_none() {
+            *place = (chosen().site)(thread, kind);
+        }
+        if let Some((writer, here)) = *place {
+            event::unmapped(writer, removed.site, here, removed.bytes, removed.blocks, removed.is_file);
+        }
+    }
+}
+
+/// Enters a new mapping.
+fn insert(thread: &mut Thread, start: usize, length: usize, allocator: Allocator) {
+    thread.inside = IN_RECORDER;
+    let is_file = allocator == Allocator::MmapFile;
+    let Some((writer, site)) = (chosen().site)(thread, Kind::allocation(allocator)) else { return };
+    let mapping = Mapping { start, end: start.saturating_add(length), site, is_file };
+    if agent::with_cold(|cold| cold.mappings.insert(mapping)) == Some(true) {
+        event::mapped(writer, site, length as u64, is_file);
+    }
+}
+
+/// `mmap(2)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mmap(
+    start: *mut c_void,
+    length: usize,
+    protection: c_int,
+    flags: c_int,
+    descriptor: c_int,
+    offset: i64,
+) -> *mut c_void {
+    let call = || {
+        // SAFETY: the caller's promise is the real function's.
+        unsafe { real::mmap(start, length, protection, flags, descriptor, offset) }
+    };
+    let Some(thread) = enter() else { return call() };
+    thread.inside = IN_ALLOCATOR;
+    let pointer = call();
+    if pointer != libc::MAP_FAILED {
+        if flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) != 0 {
+            remove(thread, pointer as usize, page_end((pointer as usize).saturating_add(length)));
+        }
+        let is_file = flags & libc::MAP_ANONYMOUS == 0;
+        insert(thread, pointer as usize, length, if is_file { Allocator::MmapFile } else { Allocator::Mmap });
+    }
+    thread.inside = OUTSIDE;
+    pointer
+}
+
+/// `mmap64`, the same on 64-bit systems.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mmap64(
+    start: *mut c_void,
+    length: usize,
+    protection: c_int,
+    flags: c_int,
+    descriptor: c_int,
+    offset: i64,
+) -> *mut c_void {
+    // SAFETY: the caller's promise is `mmap`'s.
+    unsafe { mmap(start, length, protection, flags, descriptor, offset) }
+}
+
+/// `munmap(2)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn munmap(start: *mut c_void, length: usize) -> c_int {
+    // SAFETY: the caller's promise is the real function's.
+    let call = || unsafe { real::munmap(start, length) };
+    // A call that the kernel refuses changes nothing.
+    if start as usize % PAGE != 0 || length == 0 {
+        return call();
+    }
+    let Some(thread) = enter() else { return call() };
+    remove(thread, start as usize, page_end((start as usize).saturating_add(length)));
+    thread.inside = IN_ALLOCATOR;
+    let status = call();
+    thread.inside = OUTSIDE;
+    status
+}
+
+/// `mremap(2)`. The fifth argument counts with `MREMAP_FIXED` and `MREMAP_DONTUNMAP` only; reading it is harmless, for it is a register.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mremap(
+    start: *mut c_void,
+    old_size: usize,
+    new_size: usize,
+    flags: c_int,
+    new_start: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: the caller's promise is the real function's.
+    let call = || unsafe { real::mremap(start, old_size, new_size, flags, new_start) };
+    let Some(thread) = enter() else { return call() };
+    thread.inside = IN_ALLOCATOR;
+    let pointer = call();
+    if pointer != libc::MAP_FAILED {
+        let old_end = page_end((start as usize).saturating_add(old_size));
+        let is_file = agent::with_cold(|cold| cold.mappings.is_file(start as usize)).unwrap_or(false);
+        if flags & libc::MREMAP_DONTUNMAP == 0 {
+            remove(thread, start as usize, old_end);
+        }
+        if flags & libc::MREMAP_FIXED != 0 {
+            remove(thread, pointer as usize, page_end((pointer as usize).saturating_add(new_size)));
+        }
+        insert(thread, pointer as usize, new_size, if is_file { Allocator::MmapFile } else { Allocator::Mremap });
+    }
+    thread.inside = OUTSIDE;
+    pointer
+}
+
+/// The break moved from `old` to `new`.
+fn break_moved(thread: &mut Thread, old: usize, new: usize) {
+    if new > old {
+        insert(thread, old, new - old, Allocator::Brk);
+    } else if new < old {
+        remove(thread, new, old);
+    }
+}
+
+fn current_break() -> usize {
+    // SAFETY: a brk that the kernel cannot grant returns the present break and changes nothing.
+    unsafe { libc::syscall(libc::SYS_brk, 0usize) as usize }
+}
+
+/// `brk(2)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn brk(end: *mut c_void) -> c_int {
+    // SAFETY: the caller's promise is the real function's.
+    let Some(thread) = enter() else { return unsafe { real::brk(end) } };
+    thread.inside = IN_ALLOCATOR;
+    let old = current_break();
+    // SAFETY: as above.
+    let status = unsafe { real::brk(end) };
+    if status == 0 {
+        break_moved(thread, old, end as usize);
+    }
+    thread.inside = OUTSIDE;
+    status
+}
+
+/// `sbrk(2)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sbrk(increment: isize) -> *mut c_void {
+    // SAFETY: the caller's promise is the real function's.
+    let Some(thread) = enter() else { return unsafe { real::sbrk(increment) } };
+    thread.inside = IN_ALLOCATOR;
+    // SAFETY: as above.
+    let old = unsafe { real::sbrk(increment) };
+    if old != libc::MAP_FAILED {
+        break_moved(thread, old as usize, (old as usize).wrapping_add_signed(increment));
+    }
+    thread.inside = OUTSIDE;
+    old
+}

@@ -1,0 +1,149 @@
+//! Where the agent's memory comes from: the kernel, never an allocator.
+//!
+//! Private memory is a bump pointer over anonymous mappings. Shared memory is a bump pointer over the collector's file, mapped piece by piece
+//! as it is needed, so that the program's address space (and what `RLIMIT_AS` counts) grows only by what is used. The
+//! file's descriptor is closed at once, lest the program see it: a further piece is had by `mremap` of the last mapped page with an old
+//! size of 0, which makes a second, longer mapping of a shared file from that page on (man 2 mremap).
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, c_long, c_void};
+use memlens_format::shared::Header;
+use memlens_recorder::Memory;
+
+const PAGE: usize = 4096;
+const PIECE: usize = 2 << 20;
+const ALIGNMENT: usize = 64;
+
+fn round_up(value: usize, to: usize) -> usize {
+    value.div_ceil(to) * to
+}
+
+/// The source of private and shared memory of this process.
+pub struct ProcessMemory {
+    private: Piece,
+    shared: Piece,
+    /// Offset in the file of `shared.next`.
+    shared_offset: u64,
+    /// The last mapped page, and the offset just behind it.
+    last_page: *mut u8,
+    mapped_end: u64,
+    file_bytes: u64,
+    arena_next: *const AtomicU64,
+}
+
+// SAFETY: it is used under the lock only.
+unsafe impl Send for ProcessMemory {}
+
+#[derive(Clone, Copy)]
+struct Piece {
+    next: *mut u8,
+    end: *mut u8,
+}
+
+impl Piece {
+    const EMPTY: Self = Self { next: null_mut(), end: null_mut() };
+
+    fn take(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        if (self.end as usize) - (self.next as usize) < bytes {
+            return None;
+        }
+        let taken = NonNull::new(self.next)?;
+        self.next = self.next.wrapping_add(bytes);
+        Some(taken)
+    }
+}
+
+/// `mmap` past our own hook.
+pub fn map(bytes: usize, flags: i32, descriptor: i32) -> Option<NonNull<u8>> {
+    // SAFETY: a new mapping at an address of the kernel's choice touches no memory that is in use.
+    let pointer = unsafe {
+        libc::syscall(libc::SYS_mmap, 0 as c_long, bytes, PROT_READ | PROT_WRITE, flags, descriptor, 0 as c_long)
+    } as *mut u8;
+    NonNull::new(pointer).filter(|pointer| pointer.as_ptr().cast::<c_void>() != MAP_FAILED)
+}
+
+impl ProcessMemory {
+    /// No memory at all.
+    pub const NONE: Self = Self {
+        private: Piece::EMPTY,
+        shared: Piece::EMPTY,
+        shared_offset: 0,
+        last_page: null_mut(),
+        mapped_end: 0,
+        file_bytes: 0,
+        arena_next: core::ptr::null(),
+    };
+
+    /// Maps the head of the collector's file.
+    pub fn open(descriptor: i32, file_bytes: u64) -> Option<(Self, &'static Header)> {
+        let bytes = round_up(size_of::<Header>(), PAGE) + PIECE;
+        if (file_bytes as usize) < bytes {
+            return None;
+        }
+        let start = map(bytes, MAP_SHARED | MAP_NORESERVE, descriptor)?;
+        // SAFETY: the mapping is larger than a Header, whose fields are atomics, valid as they are; it stays mapped.
+        let header = unsafe { start.cast::<Header>().as_ref() };
+        let used = round_up(size_of::<Header>(), PAGE);
+        let end = start.as_ptr().wrapping_add(bytes);
+        let memory = Self {
+            shared: Piece { next: start.as_ptr().wrapping_add(used), end },
+            shared_offset: used as u64,
+            last_page: end.wrapping_sub(PAGE),
+            mapped_end: bytes as u64,
+            file_bytes,
+            arena_next: &header.arena_next,
+            ..Self::NONE
+        };
+        header.arena_next.store(used as u64, Relaxed);
+        Some((memory, header))
+    }
+
+    fn grow_shared(&mut self, bytes: usize) -> Option<()> {
+        let bytes = round_up(bytes, PIECE);
+        if self.mapped_end + bytes as u64 > self.file_bytes {
+            return None;
+        }
+        // SAFETY: `last_page` is a shared mapping of ours; with an old size of 0 it stays, and the kernel chooses the new address.
+        let start = unsafe {
+            libc::syscall(libc::SYS_mremap, self.last_page, 0usize, PAGE + bytes, libc::MREMAP_MAYMOVE, 0 as c_long)
+        } as *mut u8;
+        if start.is_null() || start.cast::<c_void>() == MAP_FAILED {
+            return None;
+        }
+        self.shared = Piece { next: start.wrapping_add(PAGE), end: start.wrapping_add(PAGE + bytes) };
+        self.shared_offset = self.mapped_end;
+        self.last_page = start.wrapping_add(bytes);
+        self.mapped_end += bytes as u64;
+        Some(())
+    }
+}
+
+// SAFETY: fresh mappings are zeroed, and so is the collector's sparse file; bump pointers hand out each byte once, at
+// multiples of ALIGNMENT; nothing is ever unmapped.
+unsafe impl Memory for ProcessMemory {
+    fn private(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        let bytes = round_up(bytes.max(1), ALIGNMENT);
+        if let Some(taken) = self.private.take(bytes) {
+            return Some(taken);
+        }
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        if bytes >= PIECE / 4 {
+            return map(round_up(bytes, PAGE), flags, -1);
+        }
+        let start = map(PIECE, flags, -1)?;
+        self.private = Piece { next: start.as_ptr(), end: start.as_ptr().wrapping_add(PIECE) };
+        self.private.take(bytes)
+    }
+
+    fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {
+        let bytes = round_up(bytes.max(1), ALIGNMENT);
+        if (self.shared.end as usize) - (self.shared.next as usize) < bytes {
+            self.grow_shared(bytes)?;
+        }
+        let (taken, offset) = (self.shared.take(bytes)?, self.shared_offset);
+        self.shared_offset += bytes as u64;
+        // SAFETY: it points into the header, which stays mapped.
+        unsafe { (*self.arena_next).store(self.shared_offset, Relaxed) };
+        Some((taken, offset))
+    }
+}

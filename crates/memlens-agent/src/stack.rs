@@ -1,0 +1,505 @@
+//! Which Python frames are running: a walk that trusts what it saw last time and pays for what changed.
+//!
+//! Each thread keeps the stack of its last event, outermost frame first, with the node of each frame. At the next event the walk
+//! starts at the innermost frame, finds where the chain meets the kept one, and then holds the rest of the chain against
+//! the kept one, frame by frame. That comparison is sound without any help from the interpreter: a frame at the same address with the same
+//! running instruction has the same node if its caller has. It is also fast, for the addresses to load next are known
+//! from the kept stack, so that the processor need not wait for one `previous` pointer to load the next frame: about 4 cycles a
+//! frame.
+//!
+//! A node is found by (parent's node, instruction), without looking at the code object: instructions are unique among live code
+//! objects, and a released code object's keys are forgotten ([`forget_code`]). A kept stack that is older than such a
+//! release is not trusted.
+use crate::agent::{self, Cold, Writer};
+use crate::process_memory::ProcessMemory;
+use crate::python;
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::Ordering::Relaxed;
+use memlens_cpython::code::read_code;
+use memlens_cpython::layout::{Layout, Place};
+use memlens_cpython::line_table::LineCursor;
+use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
+use memlens_recorder::Memory;
+use memlens_recorder::intern::{CodeFacts, RawText};
+use memlens_recorder::key_table::Key;
+
+/// [`Key::instruction`] where no Python frame is running.
+const NO_FRAME: u64 = 1;
+/// [`Entry::node`] of an innermost frame whose node nobody has asked for yet.
+const UNKNOWN_NODE: u32 = u32::MAX;
+/// New frames that one event may find above the kept ones before the slow way is taken.
+const MAX_FRESH: usize = 16;
+/// How far to look for a frame that does not lie where the order of addresses suggests (generators live in the heap).
+const PROBES: usize = 3;
+const FIRST_CAPACITY: usize = 128;
+
+/// What is asked at a place: a node, a site of an allocator, or a release site.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Kind(u8);
+
+impl Kind {
+    const NODE: Self = Self(0);
+    /// Releases of heap.
+    pub const RELEASE: Self = Self(SITE_KIND_RELEASE as u8);
+    /// Releases of file-backed mappings.
+    pub const RELEASE_FILE: Self = Self(SITE_KIND_RELEASE_FILE as u8);
+
+    /// Allocations.
+    #[inline(always)]
+    pub const fn allocation(allocator: memlens_format::Allocator) -> Self {
+        Self(allocator as u8 + 1)
+    }
+
+    /// [`memlens_format::shared::SiteRecord::kind`].
+    fn shared(self) -> u32 {
+        if self.0 >= Self::RELEASE_FILE.0 { u32::from(self.0) } else { u32::from(self.0) - 1 }
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Entry {
+    frame: *const c_void,
+    key: u64,
+    node: u32,
+}
+
+/// The stack as it was at the last event.
+#[repr(C)]
+pub struct Stack {
+    entries: *mut Entry,
+    length: u32,
+    capacity: u32,
+    code_epoch: u32,
+}
+
+impl Stack {
+    /// An empty one.
+    pub fn new(memory: &mut ProcessMemory) -> Option<Self> {
+        let entries = memory.private(FIRST_CAPACITY * size_of::<Entry>())?.as_ptr().cast();
+        Some(Self { entries, length: 0, capacity: FIRST_CAPACITY as u32, code_epoch: agent::code_epoch() })
+    }
+
+    /// Forgets the stack.
+    pub fn give_back(&mut self, _memory: &mut ProcessMemory) {
+        *self = Self { entries: null_mut(), length: 0, capacity: 0, code_epoch: 0 };
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: usize) -> NonNull<Entry> {
+        // SAFETY: callers stay below `capacity`, to which `entries` has room.
+        unsafe { NonNull::new_unchecked(self.entries.add(index)) }
+    }
+
+    #[inline(always)]
+    fn get(&self, index: usize) -> Entry {
+        // SAFETY: entries below `length` were written.
+        unsafe { self.entry(index).read() }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, entry: Entry) -> bool {
+        if self.length == self.capacity && !self.grow() {
+            return false;
+        }
+        // SAFETY: there is room for it.
+        unsafe { self.entry(self.length as usize).write(entry) };
+        self.length += 1;
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> bool {
+        let bytes = self.capacity as usize * size_of::<Entry>();
+        let Some(entries) = agent::with_cold(|cold| cold.memory.private(bytes * 2)).flatten() else { return false };
+        // SAFETY: the old entries fill `capacity`, the new have twice that room.
+        unsafe { entries.as_ptr().cast::<Entry>().copy_from_nonoverlapping(self.entries, self.capacity as usize) };
+        (self.entries, self.capacity) = (entries.as_ptr().cast(), self.capacity * 2);
+        true
+    }
+
+    /// Where in the kept stack `frame` is, looking downward from `below`. Frames mostly lie in the order of their addresses.
+    #[inline(always)]
+    fn find(&self, frame: *const c_void, below: usize) -> (usize, bool) {
+        let mut at = below;
+        while at > 0 && self.get(at - 1).frame > frame {
+            at -= 1;
+        }
+        if at > 0 && self.get(at - 1).frame == frame {
+            return (at - 1, true);
+        }
+        for index in (below.saturating_sub(PROBES)..below).rev() {
+            if self.get(index).frame == frame {
+                return (index, true);
+            }
+        }
+        (below, false)
+    }
+}
+
+/// The site of `kind` at the running instruction of the thread's Python stack.
+///
+/// Budget: a load and two compares a kept frame, one key lookup a changed frame and one for the site; no lock, no call.
+///
+/// # Safety
+/// `tstate` must be null or a thread state of version `V` whose frames are the calling thread's and do not change meanwhile, and
+/// `writer` one that the calling thread may write.
+#[inline(always)]
+pub unsafe fn site<V: Layout>(
+    stack: &mut Stack,
+    writer: &mut Writer,
+    tstate: *const c_void,
+    kind: Kind,
+) -> Option<u32> {
+    // SAFETY: the caller's promise.
+    let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
+    if top.is_null() {
+        return site_at::<V>(writer, NODE_ROOT, top, NO_FRAME, kind);
+    }
+    // SAFETY: `top` is the innermost frame of the calling thread.
+    let key = unsafe { V::instruction_key(top) };
+    // SAFETY: as above.
+    let parent = unsafe { follow::<V>(stack, writer, top, key) };
+    site_at::<V>(writer, parent?, top, key, kind)
+}
+
+#[inline(always)]
+fn site_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, key: u64, kind: Kind) -> Option<u32> {
+    match writer.keys.get(Key { instruction: key, context: Key::context(parent, kind.0) }) {
+        Some(site) => Some(site),
+        None => new_site::<V>(writer, parent, frame, key, kind),
+    }
+}
+
+#[inline(always)]
+fn node_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, key: u64) -> Option<u32> {
+    match writer.keys.get(Key { instruction: key, context: Key::context(parent, Kind::NODE.0) }) {
+        Some(node) => Some(node),
+        None => new_node::<V>(writer, parent, frame, key),
+    }
+}
+
+/// Brings the kept stack up to date; returns the node of the caller of `top`.
+///
+/// # Safety
+/// As [`site`]; `top` is the innermost frame and `key` its instruction.
+#[inline(always)]
+unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void, key: u64) -> Option<u32> {
+    // SAFETY: `length` entries were written; the caller's promise.
+    unsafe {
+        let last = stack.entries.add(stack.length as usize).wrapping_sub(1);
+        if stack.length != 0 && (*last).frame == top && stack.code_epoch == agent::code_epoch() {
+            (*last).node = if (*last).key == key { (*last).node } else { UNKNOWN_NODE };
+            (*last).key = key;
+            if is_unchanged_below::<V>(stack.entries, last) {
+                return Some(if last == stack.entries { NODE_ROOT } else { (*last.sub(1)).node });
+            }
+        }
+        catch_up::<V>(stack, writer, top)
+    }
+}
+
+/// Whether the frames below the kept frame `entry`, which is in the chain, are the kept ones, at the instructions where they were.
+///
+/// # Safety
+/// `entry` is one of the kept entries, which begin at `first`, and its frame in the calling thread's chain.
+#[inline(always)]
+unsafe fn is_unchanged_below<V: Layout>(first: *const Entry, mut entry: *const Entry) -> bool {
+    // SAFETY: the caller's promise; each further frame is read only after `previous` was seen to point to it.
+    unsafe {
+        while entry > first {
+            let previous = V::previous((*entry).frame);
+            entry = entry.sub(1);
+            if previous != (*entry).frame || V::instruction_key((*entry).frame) != (*entry).key {
+                return false;
+            }
+        }
+        V::previous((*entry).frame).is_null()
+    }
+}
+
+/// The stack has changed: a call, a return, or a caller that has moved on.
+///
+/// # Safety
+/// As [`follow`].
+#[inline(never)]
+unsafe fn catch_up<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
+    if stack.code_epoch != agent::code_epoch() {
+        stack.length = 0;
+        stack.code_epoch = agent::code_epoch();
+    }
+    let mut fresh = [MaybeUninit::<*const c_void>::uninit(); MAX_FRESH];
+    let mut fresh_count = 0;
+    let (mut frame, mut below) = (top, stack.length as usize);
+    // Up from the innermost frame to the first that is kept.
+    let kept = loop {
+        let (at, found) = stack.find(frame, below);
+        if found {
+            break at;
+        }
+        if fresh_count == MAX_FRESH {
+            // SAFETY: the caller's promise.
+            return unsafe { rebuild::<V>(stack, writer, top) };
+        }
+        fresh[fresh_count].write(frame);
+        fresh_count += 1;
+        below = at;
+        // SAFETY: a frame of the calling thread's chain.
+        frame = unsafe { V::previous(frame) };
+        if frame.is_null() {
+            // SAFETY: the caller's promise.
+            return unsafe { rebuild::<V>(stack, writer, top) };
+        }
+    };
+    // SAFETY: the kept frame was just met in the chain.
+    let Some(lowest) = (unsafe { lowest_changed::<V>(stack, kept) }) else {
+        // SAFETY: the caller's promise.
+        return unsafe { rebuild::<V>(stack, writer, top) };
+    };
+    stack.length = kept as u32 + 1;
+    // SAFETY: `lowest` and all kept frames above it are in the chain.
+    let mut parent = unsafe { renew::<V>(stack, writer, lowest, fresh_count > 0) }?;
+    for index in (0..fresh_count).rev() {
+        // SAFETY: written above; a frame of the calling thread's chain.
+        let (frame, key) = unsafe {
+            let frame = fresh[index].assume_init();
+            (frame, V::instruction_key(frame))
+        };
+        let node = if index > 0 { node_at::<V>(writer, parent, frame, key)? } else { UNKNOWN_NODE };
+        if !stack.push(Entry { frame, key, node }) {
+            return None;
+        }
+        if index > 0 {
+            parent = node;
+        }
+    }
+    Some(parent)
+}
+
+/// The outermost kept frame, up to `kept`, whose instruction has changed (or `kept`); `None` if the chain below is another.
+///
+/// # Safety
+/// The kept frame at index `kept` must be in the calling thread's chain.
+#[inline(always)]
+unsafe fn lowest_changed<V: Layout>(stack: &Stack, kept: usize) -> Option<usize> {
+    let mut lowest = kept;
+    for index in (0..kept).rev() {
+        let entry = stack.get(index);
+        // SAFETY: each frame is read only after `previous` was seen to point to it.
+        unsafe {
+            if V::previous(stack.get(index + 1).frame) != entry.frame {
+                return None;
+            }
+            if V::instruction_key(entry.frame) != entry.key {
+                lowest = index;
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { V::previous(stack.get(0).frame) }.is_null().then_some(lowest)
+}
+
+/// Finds the nodes of the kept frames from `lowest` up anew, for one below them has moved on. Returns the node of the last but one
+/// kept frame, or of the last if `is_waiting` says that it has called another.
+///
+/// # Safety
+/// The kept frames must be in the calling thread's chain.
+#[inline(always)]
+unsafe fn renew<V: Layout>(stack: &mut Stack, writer: &mut Writer, lowest: usize, is_waiting: bool) -> Option<u32> {
+    let last = stack.length as usize - 1;
+    let mut parent = if lowest == 0 { NODE_ROOT } else { stack.get(lowest - 1).node };
+    for index in lowest..=last {
+        let mut entry = stack.get(index);
+        // SAFETY: the caller's promise.
+        let key = unsafe { V::instruction_key(entry.frame) };
+        if index == last && !is_waiting {
+            // The innermost frame's own node is not needed yet.
+            // SAFETY: an index below `length`.
+            unsafe { stack.entry(index).write(Entry { key, node: UNKNOWN_NODE, ..entry }) };
+            return Some(parent);
+        }
+        let is_known = lowest == last && key == entry.key && entry.node != UNKNOWN_NODE;
+        if !is_known {
+            entry = Entry { key, node: node_at::<V>(writer, parent, entry.frame, key)?, ..entry };
+            // SAFETY: an index below `length`.
+            unsafe { stack.entry(index).write(entry) };
+        }
+        parent = entry.node;
+    }
+    Some(parent)
+}
+
+/// Another stack than the kept one: a first event, another greenlet, a generator resumed from elsewhere, a deep call.
+///
+/// # Safety
+/// As [`follow`].
+#[cold]
+#[inline(never)]
+unsafe fn rebuild<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
+    stack.length = 0;
+    let mut frame = top;
+    while !frame.is_null() {
+        // SAFETY: a frame of the calling thread's chain.
+        let key = unsafe { V::instruction_key(frame) };
+        if !stack.push(Entry { frame, key, node: UNKNOWN_NODE }) {
+            stack.length = 0;
+            return None;
+        }
+        // SAFETY: as above.
+        frame = unsafe { V::previous(frame) };
+    }
+    let length = stack.length as usize;
+    for index in 0..length / 2 {
+        let (low, high) = (stack.get(index), stack.get(length - 1 - index));
+        // SAFETY: indices below `length`.
+        unsafe {
+            stack.entry(index).write(high);
+            stack.entry(length - 1 - index).write(low);
+        }
+    }
+    let mut parent = NODE_ROOT;
+    for index in 0..length - 1 {
+        let entry = stack.get(index);
+        let Some(node) = node_at::<V>(writer, parent, entry.frame, entry.key) else {
+            stack.length = 0;
+            return None;
+        };
+        // SAFETY: an index below `length`.
+        unsafe { stack.entry(index).write(Entry { node, ..entry }) };
+        parent = node;
+    }
+    Some(parent)
+}
+
+/// A frame that was not met under this parent before.
+#[cold]
+#[inline(never)]
+fn new_node<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, key: u64) -> Option<u32> {
+    if refresh_keys(writer) {
+        return node_at::<V>(writer, parent, frame, key);
+    }
+    let node = agent::with_cold(|cold| intern_node::<V>(cold, writer, parent, frame, key)).flatten();
+    if node.is_none() {
+        tables_are_full();
+    }
+    node
+}
+
+/// A kind of event that was not met at this place before.
+#[cold]
+#[inline(never)]
+fn new_site<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, key: u64, kind: Kind) -> Option<u32> {
+    if refresh_keys(writer) {
+        return site_at::<V>(writer, parent, frame, key, kind);
+    }
+    let node = if frame.is_null() { parent } else { node_at::<V>(writer, parent, frame, key)? };
+    let site = agent::with_cold(|cold| {
+        let site = cold.interner.site(&mut cold.memory, node, kind.shared())?;
+        if !writer.lane.make_chunk(&mut cold.memory, site) {
+            return None;
+        }
+        let key = Key { instruction: key, context: Key::context(parent, kind.0) };
+        remember::<V>(cold, writer, key, frame, site)?;
+        Some(site)
+    })
+    .flatten();
+    if site.is_none() {
+        tables_are_full();
+    }
+    site
+}
+
+/// A lane other than lane 0 forgets all its keys when any code object was released since.
+fn refresh_keys(writer: &mut Writer) -> bool {
+    let is_stale = !writer.is_main && writer.code_epoch != agent::code_epoch();
+    if is_stale {
+        writer.keys.clear();
+        writer.code_epoch = agent::code_epoch();
+    }
+    is_stale
+}
+
+fn tables_are_full() {
+    agent::header().off_reason.store(OFF_TABLE_FULL, Relaxed);
+}
+
+fn intern_node<V: Layout>(
+    cold: &mut Cold,
+    writer: &mut Writer,
+    parent: u32,
+    frame: *const c_void,
+    key: u64,
+) -> Option<u32> {
+    // SAFETY: `frame` is in the calling thread's chain, whose frames do not change meanwhile.
+    let node = match unsafe { V::place(frame, python::found().code_type) } {
+        Place::Hidden => parent,
+        Place::Unreadable => {
+            agent::header().unreadable_stacks.fetch_add(1, Relaxed);
+            parent
+        }
+        Place::Code { code, instruction } => {
+            let id = match cold.live_codes.get(code as usize) {
+                Some(id) => id,
+                None => register_code::<V>(cold, code)?,
+            };
+            let line = line_of::<V>(cold, code, instruction);
+            cold.interner.node(&mut cold.memory, parent, id, line)?
+        }
+    };
+    let key = Key { instruction: key, context: Key::context(parent, Kind::NODE.0) };
+    remember::<V>(cold, writer, key, frame, node)?;
+    Some(node)
+}
+
+fn register_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u32> {
+    // SAFETY: a frame that is running holds a reference to its code object.
+    let code = unsafe { read_code(address, &V::CODE) };
+    let text = |text: memlens_cpython::code::Text<'static>| RawText { bytes: text.bytes, width: text.width };
+    let facts = CodeFacts { name: text(code.name), file: text(code.file), first_line: code.first_line };
+    let code = cold.interner.code(&mut cold.memory, &facts)?;
+    agent::LIVE.mark_code(&mut cold.memory, address as usize);
+    cold.live_codes.insert(&mut cold.memory, address as usize, code)?;
+    Some(code)
+}
+
+/// The line of an instruction, 0 if it has none. A stack is one of lines, not of instructions: the two calls of `f(n - 1) + f(n - 2)`
+/// are one place, else a recursion would have as many stacks as there are paths through it.
+fn line_of<V: Layout>(cold: &mut Cold, address: *const c_void, instruction: u32) -> u32 {
+    if cold.lines.as_ref().is_none_or(|(code, _)| *code != address as usize) {
+        // SAFETY: as in `register_code`; the cursor is dropped when the code object is (`forget_code`).
+        let code = unsafe { read_code(address, &V::CODE) };
+        let cursor = LineCursor::new(code.line_table, code.first_line, V::MINOR << 16 | 0x0300_0000);
+        cold.lines = Some((address as usize, cursor));
+    }
+    cold.lines.as_mut().and_then(|(_, cursor)| cursor.line_at(instruction)).unwrap_or(0)
+}
+
+/// Enters a key in the writer's table; lane 0's also in the list of the code object, to be forgotten with it.
+fn remember<V: Layout>(cold: &mut Cold, writer: &mut Writer, key: Key, frame: *const c_void, value: u32) -> Option<()> {
+    if !writer.keys.insert(&mut cold.memory, key, value) {
+        return None;
+    }
+    if writer.is_main && !frame.is_null() {
+        // SAFETY: as in `intern_node`.
+        if let Place::Code { code, .. } = unsafe { V::place(frame, python::found().code_type) } {
+            cold.live_codes.add_key(&mut cold.memory, code as usize, key)?;
+        }
+    }
+    Some(())
+}
+
+/// The code object at `address` is about to be released.
+#[cold]
+#[inline(never)]
+pub fn forget_code(address: usize) {
+    agent::with_cold(|cold| {
+        // SAFETY: code objects are released by whoever holds the GIL, and so may write lane 0.
+        let writer = unsafe { &mut *agent::main_writer() };
+        cold.live_codes.remove(address, &mut writer.keys);
+        cold.lines = cold.lines.take().filter(|(code, _)| *code != address);
+        agent::advance_code_epoch();
+    });
+}

@@ -1,0 +1,82 @@
+//! The state of each thread, in static thread-local storage.
+//!
+//! `thread_local!` of a shared library goes through `__tls_get_addr`, which costs a call and may allocate; a preloaded
+//! library may use the static block (the initial-exec model), which costs one load. Stable Rust has no way to ask for it
+//! but a few lines of assembly.
+use crate::stack::Stack;
+use core::ffi::c_void;
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("the agent's thread-local storage is written for x86-64 only, so far");
+
+const SIZE: usize = 128;
+const _: () = assert!(size_of::<Thread>() <= SIZE);
+
+core::arch::global_asm!(
+    ".section .tbss.memlens_thread,\"awT\",@nobits",
+    ".balign 64",
+    ".hidden memlens_thread",
+    ".globl memlens_thread",
+    ".type memlens_thread,@object",
+    ".size memlens_thread,{size}",
+    "memlens_thread:",
+    ".zero {size}",
+    ".text",
+    size = const SIZE,
+);
+
+/// [`Thread::inside`]: the hooks are open.
+pub const OUTSIDE: u32 = 0;
+/// [`Thread::inside`]: in the real allocator; what it calls in turn is its own business and is counted already.
+pub const IN_ALLOCATOR: u32 = 1;
+/// [`Thread::inside`]: recording; an event now comes from a signal handler and is lost.
+pub const IN_RECORDER: u32 = 2;
+
+/// A thread. All zeros is a new one.
+#[repr(C)]
+pub struct Thread {
+    /// Keeps the hooks from seeing their own doing: one of the constants above.
+    pub inside: u32,
+    /// In which process (see [`crate::agent::generation`]) the rest was set up; 0: not yet.
+    pub generation: u32,
+    /// Where the interpreter keeps the running thread state: for this thread (3.12 and newer) or for all.
+    pub tstate_slot: *const *const c_void,
+    /// The thread state of this thread in the main interpreter, once it was seen to hold the GIL with it.
+    pub known_tstate: *const c_void,
+    /// The block that this thread allocated last, if nothing was allocated since.
+    pub last_allocation: usize,
+    /// This thread's own lane, once it allocated without the GIL.
+    pub writer: *mut crate::agent::Writer,
+    /// The stack as it was at the last event.
+    pub stack: Stack,
+}
+
+/// The calling thread.
+///
+/// Budget: two loads.
+#[inline(always)]
+pub fn current() -> *mut Thread {
+    let pointer: *mut Thread;
+    // SAFETY: reads the thread pointer and the offset of memlens_thread from it, which the loader has filled in before any
+    // code of this library runs.
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + memlens_thread@GOTTPOFF]",
+            "add {0}, qword ptr fs:[0]",
+            out(reg) pointer,
+            options(pure, readonly, nostack),
+        );
+    }
+    pointer
+}
+
+/// The thread's `pthread_self()`.
+#[inline(always)]
+pub fn pthread_self() -> usize {
+    let pointer: usize;
+    // SAFETY: on x86-64 the word at fs:0x10 is the thread control block's own address, which is what pthread_self returns.
+    unsafe {
+        core::arch::asm!("mov {0}, qword ptr fs:[16]", out(reg) pointer, options(pure, readonly, nostack));
+    }
+    pointer
+}

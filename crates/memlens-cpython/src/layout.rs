@@ -1,0 +1,407 @@
+//! Where things stand in the interpreter's structures, by minor version.
+//!
+//! The offsets were read off each version's own headers with `offsetof` (`Include/internal/pycore_frame.h`,
+//! `Include/cpython/code.h`, `Include/cpython/pystate.h`) and are the same throughout a minor version: its micro versions keep the ABI. 3.13
+//! and newer publish them in `_PyRuntime.debug_offsets`, against which [`debug_offsets_agree`] holds ours.
+use core::ffi::c_void;
+
+/// Reads a `T` at `base + offset`.
+///
+/// # Safety
+/// `base + offset` must be readable and hold a `T`.
+#[inline(always)]
+pub(crate) unsafe fn read<T: Copy>(base: *const c_void, offset: usize) -> T {
+    // SAFETY: the caller's promise.
+    unsafe { base.byte_add(offset).cast::<T>().read() }
+}
+
+/// What a frame turns out to be when it is looked at closely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Not a Python frame that `sys._getframe` would show: an entry shim, or a frame before its first traceable instruction.
+    Hidden,
+    /// A code object and the offset of the running instruction in bytes (`f_lasti`; -1 as `u32::MAX`).
+    Code {
+        /// Address of the code object.
+        code: *const c_void,
+        /// `f_lasti`.
+        instruction: u32,
+    },
+    /// Not what this version's frames look like.
+    Unreadable,
+}
+
+/// Offsets in a code object, and in a string.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeOffsets {
+    /// `co_qualname`, or `co_name` before 3.11.
+    pub name: usize,
+    /// `co_filename`.
+    pub file: usize,
+    /// `co_linetable`, or `co_lnotab` before 3.10.
+    pub line_table: usize,
+    /// `co_firstlineno`.
+    pub first_line: usize,
+    /// `sizeof(PyASCIIObject)`.
+    pub ascii_size: usize,
+    /// `sizeof(PyCompactUnicodeObject)`.
+    pub compact_size: usize,
+}
+
+/// A minor version of CPython.
+pub trait Layout: 'static {
+    /// Minor version.
+    const MINOR: u32;
+    /// `offsetof(PyThreadState, interp)`.
+    const TSTATE_INTERP: usize = 16;
+    /// `offsetof(PyThreadState, thread_id)`.
+    const TSTATE_THREAD_ID: usize;
+    /// Whether the running thread state stands in a thread-local (3.12 and newer) rather than in `_PyRuntime`.
+    const TSTATE_IS_THREAD_LOCAL: bool;
+    /// Offsets in code objects and strings.
+    const CODE: CodeOffsets;
+    /// Whether frames can be sealed: they have `stacktop` at [`STACKTOP`] and their locals and operands at [`LOCALS`].
+    const CAN_SEAL: bool;
+
+    /// The innermost frame, null if there is none.
+    ///
+    /// # Safety
+    /// `tstate` must be a live thread state of this version whose frames do not change meanwhile: the calling thread's own.
+    unsafe fn current_frame(tstate: *const c_void) -> *const c_void;
+
+    /// The caller's frame, null for the outermost.
+    ///
+    /// # Safety
+    /// `frame` must be a frame on the calling thread's stack.
+    unsafe fn previous(frame: *const c_void) -> *const c_void;
+
+    /// A number that stands for the running instruction, unique among live code objects. Never 0.
+    ///
+    /// # Safety
+    /// `frame` must be a frame on the calling thread's stack.
+    unsafe fn instruction_key(frame: *const c_void) -> u64;
+
+    /// Whether the interpreter was entered anew for this frame, or this is the shim that marks such an entry: what called it is C code, not the
+    /// frame below.
+    ///
+    /// # Safety
+    /// `frame` must be a frame on the calling thread's stack.
+    unsafe fn is_entered_from_c(frame: *const c_void) -> bool;
+
+    /// What the frame is. `code_type` is the address of `PyCode_Type`.
+    ///
+    /// # Safety
+    /// `frame` must be a frame on the calling thread's stack.
+    unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place;
+}
+
+/// `offsetof(_PyInterpreterFrame, stacktop)`, an `int`, in 3.11 to 3.13.
+const STACKTOP: usize = 64;
+/// `offsetof(_PyInterpreterFrame, localsplus)` in 3.11 to 3.13.
+const LOCALS: usize = 72;
+/// `stacktop` of a frame that is running: it has no frame above, or is inside a C function.
+const RUNNING: i32 = -1;
+/// `stacktop` of a sealed frame that is running. Any negative number serves the interpreter as -1 does.
+const SEALED: i32 = -2;
+
+/// How a frame is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// It is not, or not any more.
+    Broken,
+    /// It has not left since it was sealed, so that nothing below it has changed; its own instruction may have.
+    Running,
+    /// It waits in the same call as when it was sealed: its instruction has not changed either.
+    Waiting,
+}
+
+/// What lies in the free operand slot of a frame that waits: no pointer, and another for each frame.
+#[inline(always)]
+fn cookie(frame: *const c_void) -> u64 {
+    frame as u64 ^ 0xA5C3_0000_0000_0001
+}
+
+/// The seal of a frame, if it was sealed before and has not left since. See the agent's `stack` for why that is sound.
+///
+/// `above` is the frame that it called, null for the innermost frame.
+///
+/// # Safety
+/// `V::CAN_SEAL`, and the frames must be on the calling thread's stack.
+#[inline(always)]
+pub unsafe fn seal_of<V: Layout>(frame: *const c_void, above: *const c_void) -> Seal {
+    // SAFETY: the offsets are those of all versions that can be sealed; a waiting frame has a free slot (`seal`).
+    unsafe {
+        let stacktop = read::<i32>(frame, STACKTOP);
+        if stacktop == SEALED {
+            return Seal::Running;
+        }
+        if stacktop < 0 || above.is_null() || V::is_entered_from_c(above) {
+            return Seal::Broken;
+        }
+        if read::<u64>(frame, LOCALS + stacktop as usize * 8) == cookie(frame) { Seal::Waiting } else { Seal::Broken }
+    }
+}
+
+/// Seals a frame, if it is at rest in a way that allows it.
+///
+/// # Safety
+/// As [`seal_of`].
+#[inline(always)]
+pub unsafe fn seal<V: Layout>(frame: *const c_void, above: *const c_void) {
+    // SAFETY: the calling thread's own frame, which the interpreter does not touch meanwhile.
+    unsafe {
+        let stacktop = read::<i32>(frame, STACKTOP);
+        if stacktop == RUNNING {
+            frame.byte_add(STACKTOP).cast::<i32>().cast_mut().write(SEALED);
+        } else if stacktop >= 0 && !above.is_null() && !V::is_entered_from_c(above) {
+            let slot = frame.byte_add(LOCALS + stacktop as usize * 8).cast::<u64>().cast_mut();
+            // The call has just taken what lay in the slot, so that it is the frame's own; and it ends before the next frame.
+            if above < frame || slot.add(1) as usize <= above as usize {
+                slot.write(cookie(frame));
+            }
+        }
+    }
+}
+
+/// Frames that are heap objects: 3.9 and 3.10.
+///
+/// # Safety
+/// As [`Layout::instruction_key`].
+#[inline(always)]
+unsafe fn heap_frame_key(frame: *const c_void, lasti_offset: usize) -> u64 {
+    // SAFETY: f_code stands at 32 and f_lasti at the given offset in both versions.
+    let (code, lasti) = unsafe { (read::<u64>(frame, 32), read::<i32>(frame, lasti_offset)) };
+    // Code objects are aligned to 16 bytes and addresses have 47 bits: 43 bits are left, and 21 for the instruction.
+    code >> 4 | ((lasti + 1) as u64) << 43
+}
+
+/// # Safety
+/// As [`Layout::place`].
+unsafe fn heap_frame_place(
+    frame: *const c_void,
+    code_type: *const c_void,
+    lasti_offset: usize,
+    bytes_per_unit: i32,
+) -> Place {
+    // SAFETY: as in `heap_frame_key`; ob_type stands at 8 in every object.
+    unsafe {
+        let code = read::<*const c_void>(frame, 32);
+        if code.is_null() || read::<*const c_void>(code, 8) != code_type {
+            return Place::Unreadable;
+        }
+        let lasti = read::<i32>(frame, lasti_offset);
+        Place::Code { code, instruction: if lasti < 0 { u32::MAX } else { (lasti * bytes_per_unit) as u32 } }
+    }
+}
+
+const OWNED_BY_GENERATOR: u8 = 1;
+const OWNED_BY_C_STACK: u8 = 3;
+
+/// Offsets of an interpreter frame (3.11 and newer).
+struct FrameOffsets {
+    code: usize,
+    instruction: usize,
+    owner: usize,
+    code_adaptive: usize,
+    first_traceable: usize,
+}
+
+/// # Safety
+/// As [`Layout::place`].
+unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void, offsets: &FrameOffsets) -> Place {
+    // SAFETY: the offsets are this version's; ob_type stands at 8 in every object.
+    unsafe {
+        let owner = read::<u8>(frame, offsets.owner);
+        if owner == OWNED_BY_C_STACK {
+            return Place::Hidden;
+        }
+        let code = read::<*const c_void>(frame, offsets.code);
+        if code.is_null() || read::<*const c_void>(code, 8) != code_type {
+            return Place::Unreadable;
+        }
+        let instruction =
+            read::<u64>(frame, offsets.instruction).wrapping_sub(code as u64 + offsets.code_adaptive as u64) as i64;
+        let first_traceable = i64::from(read::<i32>(code, offsets.first_traceable)) * 2;
+        if owner != OWNED_BY_GENERATOR && instruction < first_traceable {
+            return Place::Hidden;
+        }
+        Place::Code { code, instruction: if instruction < 0 { u32::MAX } else { instruction as u32 } }
+    }
+}
+
+macro_rules! heap_frames {
+    ($(#[$doc:meta])* $name:ident, $minor:literal, lasti: $lasti:literal, unit: $unit:literal) => {
+        $(#[$doc])*
+        pub enum $name {}
+
+        impl Layout for $name {
+            const MINOR: u32 = $minor;
+            const TSTATE_THREAD_ID: usize = 176;
+            const TSTATE_IS_THREAD_LOCAL: bool = false;
+            const CODE: CodeOffsets =
+                CodeOffsets { name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72 };
+            const CAN_SEAL: bool = false;
+
+            #[inline(always)]
+            unsafe fn current_frame(tstate: *const c_void) -> *const c_void {
+                // SAFETY: tstate->frame.
+                unsafe { read(tstate, 24) }
+            }
+
+            #[inline(always)]
+            unsafe fn previous(frame: *const c_void) -> *const c_void {
+                // SAFETY: frame->f_back.
+                unsafe { read(frame, 24) }
+            }
+
+            #[inline(always)]
+            unsafe fn instruction_key(frame: *const c_void) -> u64 {
+                // SAFETY: frame->f_code, frame->f_lasti.
+                unsafe { heap_frame_key(frame, $lasti) }
+            }
+
+            unsafe fn is_entered_from_c(_frame: *const c_void) -> bool {
+                true
+            }
+
+            unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place {
+                // SAFETY: the caller's promise.
+                unsafe { heap_frame_place(frame, code_type, $lasti, $unit) }
+            }
+        }
+    };
+}
+
+macro_rules! interpreter_frames {
+    (
+        $(#[$doc:meta])* $name:ident, $minor:literal, thread_id: $thread_id:literal, thread_local: $thread_local:literal,
+        current: [$($step:literal),+], previous: $previous:literal, entry: $entry:literal == $entry_value:expr,
+        frame: $frame:expr, code: $code:expr
+    ) => {
+        $(#[$doc])*
+        pub enum $name {}
+
+        impl $name {
+            const FRAME: FrameOffsets = $frame;
+        }
+
+        impl Layout for $name {
+            const MINOR: u32 = $minor;
+            const TSTATE_THREAD_ID: usize = $thread_id;
+            const TSTATE_IS_THREAD_LOCAL: bool = $thread_local;
+            const CODE: CodeOffsets = $code;
+            const CAN_SEAL: bool = true;
+
+            #[inline(always)]
+            unsafe fn current_frame(tstate: *const c_void) -> *const c_void {
+                let mut at = tstate;
+                $(
+                    // SAFETY: tstate->current_frame, or tstate->cframe->current_frame.
+                    at = unsafe { read(at, $step) };
+                )+
+                at
+            }
+
+            #[inline(always)]
+            unsafe fn previous(frame: *const c_void) -> *const c_void {
+                // SAFETY: frame->previous.
+                unsafe { read(frame, $previous) }
+            }
+
+            #[inline(always)]
+            unsafe fn instruction_key(frame: *const c_void) -> u64 {
+                // SAFETY: frame->prev_instr, from 3.13 on frame->instr_ptr.
+                unsafe { read(frame, Self::FRAME.instruction) }
+            }
+
+            #[inline(always)]
+            unsafe fn is_entered_from_c(frame: *const c_void) -> bool {
+                // SAFETY: frame->is_entry in 3.11, frame->owner of an entry shim after that.
+                unsafe { read::<u8>(frame, $entry) == $entry_value }
+            }
+
+            unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place {
+                // SAFETY: the caller's promise.
+                unsafe { interpreter_frame_place(frame, code_type, &Self::FRAME) }
+            }
+        }
+    };
+}
+
+heap_frames!(
+    /// CPython 3.9.
+    V39, 9, lasti: 104, unit: 1
+);
+heap_frames!(
+    /// CPython 3.10.
+    V310, 10, lasti: 96, unit: 2
+);
+interpreter_frames!(
+    /// CPython 3.11.
+    V311, 11, thread_id: 152, thread_local: false, current: [56, 8], previous: 48, entry: 68 == 1,
+    frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168 },
+    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72 }
+);
+interpreter_frames!(
+    /// CPython 3.12.
+    V312, 12, thread_id: 136, thread_local: true, current: [56, 0], previous: 8, entry: 70 == OWNED_BY_C_STACK,
+    frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176 },
+    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
+);
+interpreter_frames!(
+    /// CPython 3.13.
+    V313, 13, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 70 == OWNED_BY_C_STACK,
+    frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184 },
+    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
+);
+
+/// What `_PyRuntime.debug_offsets` says of an interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugOffsets {
+    /// The offsets are those of [`V313`].
+    Agree,
+    /// A build without the GIL.
+    FreeThreaded,
+    /// No cookie, or other offsets than ours.
+    Differ,
+}
+
+/// Holds our offsets of 3.13 against those that the interpreter publishes (`Include/internal/pycore_runtime.h`, 3.13).
+///
+/// # Safety
+/// `runtime` must be the address of a 3.13 interpreter's `_PyRuntime`.
+pub unsafe fn debug_offsets_agree(runtime: *const c_void, version_hex: u32) -> DebugOffsets {
+    // The structure is a run of u64: cookie, version, free_threaded, runtime_state[3], interpreter_state[13],
+    // thread_state[9], interpreter_frame[6], code_object[10], ...
+    const THREAD_STATE: usize = 19;
+    const FRAME: usize = 28;
+    const CODE: usize = 34;
+    // SAFETY: `_PyRuntime` begins with the structure, which is far longer than 44 words.
+    let word = |index: usize| unsafe { read::<u64>(runtime, index * 8) };
+    if word(0) != u64::from_le_bytes(*b"xdebugpy") || word(1) != u64::from(version_hex) {
+        return DebugOffsets::Differ;
+    }
+    if word(2) != 0 {
+        return DebugOffsets::FreeThreaded;
+    }
+    let frame = &V313::FRAME;
+    let ours = [
+        (THREAD_STATE + 3, V313::TSTATE_INTERP),
+        (THREAD_STATE + 4, 72),
+        (THREAD_STATE + 5, V313::TSTATE_THREAD_ID),
+        (FRAME + 1, 8),
+        (FRAME + 2, frame.code),
+        (FRAME + 3, frame.instruction),
+        (FRAME + 5, frame.owner),
+        (CODE + 1, V313::CODE.file),
+        (CODE + 3, V313::CODE.name),
+        (CODE + 4, V313::CODE.line_table),
+        (CODE + 5, V313::CODE.first_line),
+        (CODE + 9, frame.code_adaptive),
+    ];
+    if ours.iter().all(|&(index, offset)| word(index) == offset as u64) {
+        DebugOffsets::Agree
+    } else {
+        DebugOffsets::Differ
+    }
+}

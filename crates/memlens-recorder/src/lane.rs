@@ -1,0 +1,289 @@
+//! Counters with one writer at a time, and the exact peak.
+//!
+//! **Peak.** The heap's maximum is told at its *falling edge*: growing costs nothing; the first release after a new maximum
+//! opens a new epoch. A site that is touched for the first time in an epoch saves its live figures as its peak figures
+//! before it changes them. So at any time a site's figures at the peak are its saved ones if it was touched in the
+//! present epoch and its live ones if not: exact, O(1) an event, with no copying of tables.
+//!
+//! **Lanes.** Lane 0 belongs to whoever holds the GIL, so that its counters need no atomic read-modify-write. A thread that
+//! allocates without the GIL has a lane of its own and tells the others its total each [`PUBLISH_BYTES`]; the peak is
+//! therefore exact for lane 0 and within 4 KiB a thread for the rest.
+use crate::memory::{Memory, private_array};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use memlens_format::shared::{self, Counters, Header, SITE_CHUNKS, SITES_PER_CHUNK};
+
+/// How far a lane's total may be ahead of what the other lanes know.
+pub const PUBLISH_BYTES: i64 = 4096;
+
+/// A lane, as its writer sees it.
+pub struct Lane {
+    header: &'static Header,
+    shared: &'static shared::Lane,
+    /// SITE_CHUNKS pointers to chunks of SITES_PER_CHUNK counters, null until one of the sites is touched.
+    chunks: NonNull<AtomicPtr<Counters>>,
+    is_main: bool,
+}
+
+// SAFETY: all that a lane refers to is atomic and lives as long as the process; that only one thread at a time
+// *writes* figures through it is the agent's rule, and a breach of it costs figures, not memory safety.
+unsafe impl Sync for Lane {}
+// SAFETY: as above.
+unsafe impl Send for Lane {}
+
+/// A plain addition: one writer, so that no locked instruction is needed; the collector reads whole words.
+#[inline(always)]
+fn add(counter: &AtomicU64, value: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(value), Relaxed);
+}
+
+#[inline(always)]
+fn add_signed(counter: &AtomicI64, value: i64) {
+    counter.store(counter.load(Relaxed).wrapping_add(value), Relaxed);
+}
+
+impl Lane {
+    /// Makes a lane in the shared file. The agent enters its offset (returned as well) in the header.
+    pub fn new(memory: &mut impl Memory, header: &'static Header, is_main: bool) -> Option<(Self, u64)> {
+        let (pointer, offset) = memory.shared(size_of::<shared::Lane>())?;
+        // SAFETY: zeroed, aligned, shared for ever; a Lane of zeros is an empty one.
+        let shared = unsafe { pointer.cast::<shared::Lane>().as_ref() };
+        // SAFETY: a null AtomicPtr is all zeros.
+        let chunks = unsafe { private_array(memory, SITE_CHUNKS)? };
+        Some((Self { header, shared, chunks, is_main }, offset))
+    }
+
+    /// The head in the shared file.
+    pub fn shared(&self) -> &'static shared::Lane {
+        self.shared
+    }
+
+    #[inline(always)]
+    fn chunk(&self, site: u32) -> &AtomicPtr<Counters> {
+        // SAFETY: there are SITE_CHUNKS pointers, and the index is masked to that.
+        unsafe { self.chunks.add((site as usize / SITES_PER_CHUNK) & (SITE_CHUNKS - 1)).as_ref() }
+    }
+
+    /// The counters of a site, or `None` if [`Lane::make_chunk`] must be called first.
+    #[inline(always)]
+    fn counters(&self, site: u32) -> Option<&Counters> {
+        let chunk = self.chunk(site).load(Relaxed);
+        if chunk.is_null() {
+            return None;
+        }
+        // SAFETY: a chunk has SITES_PER_CHUNK counters, and the index is masked to that.
+        Some(unsafe { &*chunk.add(site as usize & (SITES_PER_CHUNK - 1)) })
+    }
+
+    /// Whether figures of this site can be written.
+    #[inline(always)]
+    pub fn has(&self, site: u32) -> bool {
+        !self.chunk(site).load(Relaxed).is_null()
+    }
+
+    /// Makes room for the figures of this site and its neighbours. False if there is no memory.
+    #[cold]
+    #[inline(never)]
+    pub fn make_chunk(&self, memory: &mut impl Memory, site: u32) -> bool {
+        if self.has(site) {
+            return true;
+        }
+        let Some((pointer, offset)) = memory.shared(size_of::<Counters>() * SITES_PER_CHUNK) else { return false };
+        self.chunk(site).store(pointer.as_ptr().cast(), Relaxed);
+        self.shared.chunks[site as usize / SITES_PER_CHUNK % SITE_CHUNKS].store(offset, Relaxed);
+        true
+    }
+
+    /// Saves the site's figures if this is the first time that it changes since the last peak.
+    #[inline(always)]
+    fn touch(&self, counters: &Counters) {
+        let epoch = self.header.epoch.load(Relaxed);
+        if counters.epoch.load(Relaxed) != epoch {
+            counters.peak_bytes.store(counters.live_bytes.load(Relaxed), Relaxed);
+            counters.peak_count.store(counters.live_count.load(Relaxed), Relaxed);
+            counters.epoch.store(epoch, Relaxed);
+        }
+    }
+
+    /// An allocation. False if the site has no counters yet ([`Lane::make_chunk`]).
+    ///
+    /// Budget: one cache line of the site, one of the lane, one of the header (read); two branches.
+    #[inline(always)]
+    pub fn allocated(&self, site: u32, size: u64, is_heap: bool) -> bool {
+        let Some(counters) = self.counters(site) else { return false };
+        self.touch(counters);
+        add(&counters.count, 1);
+        add(&counters.bytes, size);
+        add_signed(&counters.live_bytes, size as i64);
+        counters.live_count.store(counters.live_count.load(Relaxed).wrapping_add(1), Relaxed);
+        if is_heap {
+            add_signed(&self.shared.live_bytes, size as i64);
+            if !self.is_main {
+                self.publish_if_due();
+            }
+        }
+        true
+    }
+
+    /// A release of `size` bytes of a block of site `owner`, at the place `here` (a release site). `blocks` is 1, but for parts of
+    /// a mapping. False, and nothing changed, if one of the sites has no counters yet ([`Lane::make_chunk`]).
+    ///
+    /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
+    #[inline(always)]
+    pub fn released(&self, owner: u32, here: u32, size: u64, blocks: i32, temporary: bool, is_heap: bool) -> bool {
+        let (Some(owner), Some(here)) = (self.counters(owner), self.counters(here)) else { return false };
+        if is_heap {
+            self.leave_peak_if_there();
+        }
+        self.touch(owner);
+        add_signed(&owner.live_bytes, -(size as i64));
+        owner.live_count.store(owner.live_count.load(Relaxed).wrapping_sub(blocks), Relaxed);
+        if temporary {
+            add(&owner.temporary_count, 1);
+            add(&owner.temporary_bytes, size);
+        }
+        add(&here.count, 1);
+        add(&here.bytes, size);
+        if is_heap {
+            add_signed(&self.shared.live_bytes, -(size as i64));
+            if !self.is_main {
+                self.publish_if_due();
+            }
+        }
+        true
+    }
+
+    /// A block that is known to have gone although nobody saw its release.
+    #[cold]
+    pub fn vanished(&self, owner: u32, size: u64) {
+        let Some(owner) = self.counters(owner) else { return };
+        self.leave_peak_if_there();
+        self.touch(owner);
+        add_signed(&owner.live_bytes, -(size as i64));
+        owner.live_count.store(owner.live_count.load(Relaxed).wrapping_sub(1), Relaxed);
+        add_signed(&self.shared.live_bytes, -(size as i64));
+    }
+
+    #[inline(always)]
+    fn leave_peak_if_there(&self) {
+        if !self.is_main {
+            return;
+        }
+        let total = self.shared.live_bytes.load(Relaxed) + self.header.others_bytes.load(Relaxed);
+        if total > self.header.peak_bytes.load(Relaxed) {
+            leave_peak(self.header, total);
+        }
+    }
+
+    /// Tells the other lanes what this one holds, if it is far from what they know.
+    #[inline(always)]
+    fn publish_if_due(&self) {
+        let due = self.shared.live_bytes.load(Relaxed) - self.shared.published_bytes.load(Relaxed);
+        if due.unsigned_abs() >= PUBLISH_BYTES as u64 {
+            self.publish(due);
+        }
+    }
+
+    #[inline(never)]
+    fn publish(&self, due: i64) {
+        let before = self.header.others_bytes.fetch_add(due, Relaxed);
+        add_signed(&self.shared.published_bytes, due);
+        let main = NonNull::new(MAIN_LIVE.load(Relaxed));
+        // SAFETY: MAIN_LIVE is null or points to lane 0's figure in the shared file, which stays mapped.
+        let total = before + main.map_or(0, |main| unsafe { main.as_ref() }.load(Relaxed));
+        if due < 0 && total > self.header.peak_bytes.load(Relaxed) {
+            leave_peak(self.header, total);
+        }
+    }
+}
+
+/// Lane 0's total, for the other lanes.
+static MAIN_LIVE: AtomicPtr<AtomicI64> = AtomicPtr::new(null_mut());
+
+/// Tells the lanes which one is lane 0.
+pub fn set_main(lane: &Lane) {
+    MAIN_LIVE.store((&raw const lane.shared.live_bytes).cast_mut(), Relaxed);
+}
+
+/// A new maximum is being left: remember it and open a new epoch.
+#[inline(always)]
+fn leave_peak(header: &Header, total: i64) {
+    if header.lane_count.load(Relaxed) <= 1 {
+        header.peak_bytes.store(total, Relaxed);
+        add(&header.epoch, 1);
+    } else if header.peak_bytes.fetch_max(total, Relaxed) < total {
+        header.epoch.fetch_add(1, Relaxed);
+    }
+    header.peak_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::memory::test_memory::Heap;
+    use std::collections::HashMap;
+    use std::vec::Vec;
+
+    fn header(heap: &mut Heap) -> &'static Header {
+        let (pointer, _) = heap.shared(size_of::<Header>()).unwrap();
+        // SAFETY: zeroed memory that is never freed; a Header of zeros is valid.
+        unsafe { pointer.cast::<Header>().as_ref() }
+    }
+
+    /// The slow reference: replay, and copy the whole table at each new maximum.
+    fn replay(events: &[(u32, i64)]) -> (i64, HashMap<u32, i64>) {
+        let (mut live, mut total, mut peak, mut at_peak) = (HashMap::new(), 0, 0, HashMap::new());
+        for &(site, change) in events {
+            *live.entry(site).or_insert(0) += change;
+            total += change;
+            if total > peak {
+                peak = total;
+                at_peak = live.clone();
+            }
+        }
+        at_peak.retain(|_, bytes| *bytes != 0);
+        (peak, at_peak)
+    }
+
+    #[test]
+    fn the_peak_equals_a_slow_replay() {
+        for seed in 0..200u64 {
+            let mut heap = Heap { next_offset: 4096 };
+            let header = header(&mut heap);
+            let (lane, _) = Lane::new(&mut heap, header, true).unwrap();
+            assert!(lane.make_chunk(&mut heap, 1));
+            let mut state = seed.wrapping_mul(7919) + 1;
+            let mut random = || {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                state >> 33
+            };
+            let (mut blocks, mut events): (Vec<(u32, i64)>, Vec<(u32, i64)>) = (Vec::new(), Vec::new());
+            for _ in 0..500 {
+                if random() % 5 < 3 || blocks.is_empty() {
+                    let block = (1 + random() as u32 % 20, random() as i64 % 1000);
+                    assert!(lane.allocated(block.0, block.1 as u64, true));
+                    events.push(block);
+                    blocks.push(block);
+                } else {
+                    let block = blocks.swap_remove(random() as usize % blocks.len());
+                    assert!(lane.released(block.0, 21, block.1 as u64, 1, false, true));
+                    events.push((block.0, -block.1));
+                }
+            }
+            let (peak, at_peak) = replay(&events);
+            let total = lane.shared.live_bytes.load(Relaxed);
+            let is_now = total > header.peak_bytes.load(Relaxed);
+            assert_eq!(header.peak_bytes.load(Relaxed).max(total), peak);
+            let mut figures = HashMap::new();
+            for site in 1..=20 {
+                let counters = lane.counters(site).unwrap();
+                let saved = counters.epoch.load(Relaxed) == header.epoch.load(Relaxed) && !is_now;
+                let bytes = if saved { &counters.peak_bytes } else { &counters.live_bytes }.load(Relaxed);
+                figures.insert(site, bytes);
+            }
+            figures.retain(|_, bytes| *bytes != 0);
+            assert_eq!(figures, at_peak, "seed {seed}");
+        }
+    }
+}

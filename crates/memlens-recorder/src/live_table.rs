@@ -1,0 +1,479 @@
+//! What is live: address → (site, size), by shadow memory.
+//!
+//! One u32 stands for each 16-byte granule of the address space; a block's words stand at the granule where it starts:
+//!
+//! ```text
+//!  word 0   31                                5 4       0
+//!          ┌───────────────────────────────────┬─────────┐   tag 0..=16   the size itself; one granule
+//!          │ site (27 bits)                    │ tag     │   TAG_SIZED    word 1 is the size
+//!          └───────────────────────────────────┴─────────┘   TAG_CODE     as TAG_SIZED, and a known code object lies here
+//!  word 1   size, up to 4 GiB                                TAG_ELSEWHERE size in the side table
+//! ```
+//!
+//! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": site
+//! 0 is none. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
+//! are kept in the side table, a small hash table under a lock.
+//!
+//! Three levels, made on demand: 2^11 roots (in place) → 2^12 middles → leaves of 2^20 words for 16 MiB of addresses each. No hashing, no
+//! growth pauses; dense small objects cost a quarter of their size, large blocks nearly nothing.
+use crate::memory::{Memory, private_array};
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+
+const GRANULE_BITS: u32 = 4;
+const LEAF_BITS: u32 = 20;
+const MIDDLE_BITS: u32 = 12;
+const ROOT_BITS: u32 = 47 - GRANULE_BITS - LEAF_BITS - MIDDLE_BITS;
+const LEAF_WORDS: usize = 1 << LEAF_BITS;
+const MIDDLES: usize = 1 << MIDDLE_BITS;
+
+const TAG_MASK: u32 = 31;
+const TAG_INLINE_MAX: u32 = 16;
+const TAG_SIZED: u32 = 17;
+const TAG_CODE: u32 = 18;
+const TAG_ELSEWHERE: u32 = 19;
+
+/// A block that the table knew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The site that allocated it.
+    pub site: u32,
+    /// The bytes asked for.
+    pub size: u64,
+    /// A known code object lies here: its instructions must be forgotten before the address is used again.
+    pub is_code: bool,
+}
+
+/// What [`LiveTable::take`] found: word 0 and, above it, the word behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken(u64);
+
+impl Taken {
+    /// Nothing was taken.
+    pub const NOTHING: Self = Self(0);
+
+    /// There was no block.
+    #[inline(always)]
+    pub fn is_nothing(self) -> bool {
+        self.0 as u32 == 0
+    }
+
+    /// An ordinary block, of which [`Taken::site`] and [`Taken::size`] tell all. Else ask [`LiveTable::resolve`].
+    #[inline(always)]
+    pub fn is_plain(self) -> bool {
+        self.tag() <= TAG_SIZED && !self.is_nothing()
+    }
+
+    #[inline(always)]
+    fn tag(self) -> u32 {
+        self.0 as u32 & TAG_MASK
+    }
+
+    /// The site that allocated it.
+    #[inline(always)]
+    pub fn site(self) -> u32 {
+        self.0 as u32 >> 5
+    }
+
+    /// The bytes asked for.
+    #[inline(always)]
+    pub fn size(self) -> u64 {
+        if self.tag() <= TAG_INLINE_MAX { u64::from(self.tag()) } else { self.0 >> 32 }
+    }
+}
+
+/// The table. All zeros is an empty one.
+pub struct LiveTable {
+    roots: [AtomicPtr<AtomicPtr<AtomicU32>>; 1 << ROOT_BITS],
+    side: SideTable,
+}
+
+impl LiveTable {
+    /// An empty table.
+    pub const fn new() -> Self {
+        Self { roots: [const { AtomicPtr::new(null_mut()) }; 1 << ROOT_BITS], side: SideTable::new() }
+    }
+
+    /// Budget: three dependent loads, all of them in L1 in a program with a small heap.
+    #[inline(always)]
+    fn words(&self, address: usize) -> Option<NonNull<AtomicU32>> {
+        let granule = address >> GRANULE_BITS;
+        let root = self.roots.get(granule >> (LEAF_BITS + MIDDLE_BITS))?.load(Relaxed);
+        if root.is_null() {
+            return None;
+        }
+        // SAFETY: a non-null root points to MIDDLES pointers, and the index is masked to that.
+        let leaf = unsafe { (*root.add((granule >> LEAF_BITS) & (MIDDLES - 1))).load(Relaxed) };
+        if leaf.is_null() {
+            return None;
+        }
+        // SAFETY: a leaf has LEAF_WORDS words (and one to spare), and the index is masked to that.
+        Some(unsafe { NonNull::new_unchecked(leaf.add(granule & (LEAF_WORDS - 1))) })
+    }
+
+    /// Enters a block whose leaf exists. Returns false if it does not, or if the block is of a rare kind: then
+    /// [`LiveTable::insert_slow`] must be called. `displaced` gets what stood there, whose release was missed.
+    #[inline(always)]
+    pub fn insert(&self, address: usize, site: u32, size: u64, displaced: &mut Option<Block>) -> bool {
+        if address & 15 != 0 || size > u64::from(u32::MAX) {
+            return false;
+        }
+        let Some(words) = self.words(address) else { return false };
+        // SAFETY: `words` points into a leaf.
+        let word = unsafe { words.as_ref() };
+        if word.load(Relaxed) != 0 {
+            *displaced = self.take_block(address);
+        }
+        if size <= u64::from(TAG_INLINE_MAX) {
+            word.store(site << 5 | size as u32, Relaxed);
+        } else {
+            // SAFETY: a leaf has one word to spare, so that the next word of the last granule exists.
+            unsafe { words.add(1).as_ref() }.store(size as u32, Relaxed);
+            word.store(site << 5 | TAG_SIZED, Relaxed);
+        }
+        true
+    }
+
+    /// [`LiveTable::insert`] for a new leaf or a rare kind of block. False if there is no memory. Call it under the lock.
+    #[cold]
+    #[inline(never)]
+    pub fn insert_slow(
+        &self,
+        memory: &mut impl Memory,
+        address: usize,
+        site: u32,
+        size: u64,
+        displaced: &mut Option<Block>,
+    ) -> bool {
+        if address & 15 != 0 {
+            return self.side.insert(memory, address, site, size);
+        }
+        if self.words(address).is_none() && !self.make_leaf(memory, address) {
+            return false;
+        }
+        if size <= u64::from(u32::MAX) {
+            return self.insert(address, site, size, displaced);
+        }
+        *displaced = self.take_block(address);
+        if !self.side.insert(memory, address, site, size) {
+            return false;
+        }
+        if let Some(words) = self.words(address) {
+            // SAFETY: `words` points into a leaf.
+            unsafe { words.as_ref() }.store(site << 5 | TAG_ELSEWHERE, Relaxed);
+        }
+        true
+    }
+
+    /// Removes the block that starts at `address`, and returns its words as they stood.
+    ///
+    /// Budget: [`LiveTable::words`], two loads and a store in the line that it led to; the result fits a register.
+    #[inline(always)]
+    pub fn take(&self, address: usize) -> Taken {
+        if address & 15 != 0 {
+            return Taken(if self.side.is_empty() { 0 } else { u64::from(TAG_ELSEWHERE) });
+        }
+        let Some(words) = self.words(address) else { return Taken(0) };
+        // SAFETY: `words` points into a leaf, which has one word to spare.
+        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
+        let taken = u64::from(word.load(Relaxed)) | u64::from(next.load(Relaxed)) << 32;
+        word.store(0, Relaxed);
+        Taken(taken)
+    }
+
+    /// The block behind what [`LiveTable::take`] returned, for blocks of every kind.
+    #[cold]
+    #[inline(never)]
+    pub fn resolve(&self, address: usize, taken: Taken) -> Option<Block> {
+        match taken.tag() {
+            _ if taken.is_nothing() => None,
+            TAG_ELSEWHERE => self.side.take(address),
+            tag => Some(Block { site: taken.site(), size: taken.size(), is_code: tag == TAG_CODE }),
+        }
+    }
+
+    /// [`LiveTable::take`] and [`LiveTable::resolve`] in one.
+    pub fn take_block(&self, address: usize) -> Option<Block> {
+        let taken = self.take(address);
+        self.resolve(address, taken)
+    }
+
+    /// Puts back a block that [`LiveTable::take`] removed: a `realloc` that failed.
+    pub fn put_back(&self, memory: &mut impl Memory, address: usize, block: Block) {
+        let mut displaced = None;
+        if !self.insert(address, block.site, block.size, &mut displaced) {
+            self.insert_slow(memory, address, block.site, block.size, &mut displaced);
+        }
+        if block.is_code {
+            self.mark_code(memory, address);
+        }
+    }
+
+    /// Marks the block at `address` as a known code object, so that its release is told. A block that the table does not know gets an
+    /// entry of site 0 for that. False if there is no memory, or if it is no block that a code object could be.
+    pub fn mark_code(&self, memory: &mut impl Memory, address: usize) -> bool {
+        if address & 15 != 0 || self.words(address).is_none() && !self.make_leaf(memory, address) {
+            return false;
+        }
+        let Some(words) = self.words(address) else { return false };
+        // SAFETY: `words` points into a leaf.
+        let word = unsafe { words.as_ref() };
+        let value = word.load(Relaxed);
+        if value == 0 {
+            // SAFETY: a leaf has one word to spare; a code object is far larger than a granule.
+            unsafe { words.add(1).as_ref() }.store(0, Relaxed);
+        } else if !matches!(value & TAG_MASK, TAG_SIZED | TAG_CODE) {
+            return false;
+        }
+        word.store(value & !TAG_MASK | TAG_CODE, Relaxed);
+        true
+    }
+
+    /// Forgets everything without touching it: the leaves belong to the process that forked this one.
+    pub fn clear(&self) {
+        for root in &self.roots {
+            root.store(null_mut(), Relaxed);
+        }
+        self.side.entries.store(null_mut(), Relaxed);
+        self.side.used.store(0, Relaxed);
+        self.side.lock.store(0, Release);
+    }
+
+    fn make_leaf(&self, memory: &mut impl Memory, address: usize) -> bool {
+        let granule = address >> GRANULE_BITS;
+        let Some(root) = self.roots.get(granule >> (LEAF_BITS + MIDDLE_BITS)) else { return false };
+        if root.load(Acquire).is_null() {
+            // SAFETY: a null AtomicPtr is all zeros.
+            let Some(middle) = (unsafe { private_array::<AtomicPtr<AtomicU32>>(memory, MIDDLES) }) else {
+                return false;
+            };
+            root.store(middle.as_ptr(), Release);
+        }
+        let Some((leaf, _)) = memory.shared((LEAF_WORDS + 1) * size_of::<u32>()) else { return false };
+        // SAFETY: the root was made above and has MIDDLES entries; the index is masked to that.
+        unsafe {
+            (*root.load(Acquire).add((granule >> LEAF_BITS) & (MIDDLES - 1))).store(leaf.as_ptr().cast(), Release)
+        };
+        true
+    }
+}
+
+impl Default for LiveTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Rare blocks: a hash table under a spin lock, at most half full.
+struct SideTable {
+    lock: AtomicU32,
+    entries: AtomicPtr<SideEntry>,
+    mask: AtomicU32,
+    used: AtomicU32,
+}
+
+#[derive(Clone, Copy)]
+struct SideEntry {
+    address: usize,
+    site: u32,
+    size: u64,
+}
+
+impl SideTable {
+    const fn new() -> Self {
+        Self {
+            lock: AtomicU32::new(0),
+            entries: AtomicPtr::new(null_mut()),
+            mask: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+        }
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.entries.load(Relaxed).is_null()
+    }
+
+    fn locked<R>(&self, body: impl FnOnce() -> R) -> R {
+        while self.lock.swap(1, Acquire) != 0 {
+            core::hint::spin_loop();
+        }
+        let result = body();
+        self.lock.store(0, Release);
+        result
+    }
+
+    fn slot(&self, index: u32) -> NonNull<SideEntry> {
+        // SAFETY: `entries` has `mask + 1` elements once it is set, and the callers check that it is.
+        unsafe { NonNull::new_unchecked(self.entries.load(Relaxed).add((index & self.mask.load(Relaxed)) as usize)) }
+    }
+
+    fn home(address: usize) -> u32 {
+        ((address as u64 >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+    }
+
+    fn insert(&self, memory: &mut impl Memory, address: usize, site: u32, size: u64) -> bool {
+        self.locked(|| {
+            let capacity = if self.entries.load(Relaxed).is_null() { 0 } else { self.mask.load(Relaxed) + 1 };
+            if (self.used.load(Relaxed) + 1) * 2 > capacity && !self.grow(memory, capacity) {
+                return false;
+            }
+            self.put(SideEntry { address, site, size });
+            true
+        })
+    }
+
+    fn put(&self, entry: SideEntry) {
+        let mut index = Self::home(entry.address);
+        loop {
+            let slot = self.slot(index);
+            // SAFETY: a slot of the table, and the lock is held.
+            let found = unsafe { slot.as_ref() }.address;
+            if found == 0 || found == entry.address {
+                // SAFETY: as above.
+                unsafe { slot.write(entry) };
+                self.used.fetch_add(u32::from(found == 0), Relaxed);
+                return;
+            }
+            index = index.wrapping_add(1);
+        }
+    }
+
+    fn grow(&self, memory: &mut impl Memory, capacity: u32) -> bool {
+        let new_capacity = (capacity * 2).max(256);
+        // SAFETY: a SideEntry of zeros is an empty slot.
+        let Some(new) = (unsafe { private_array::<SideEntry>(memory, new_capacity as usize) }) else { return false };
+        let old = self.entries.load(Relaxed);
+        self.entries.store(new.as_ptr(), Relaxed);
+        self.mask.store(new_capacity - 1, Relaxed);
+        self.used.store(0, Relaxed);
+        for index in 0..capacity as usize {
+            // SAFETY: the old table has `capacity` entries.
+            let entry = unsafe { *old.add(index) };
+            if entry.address != 0 {
+                self.put(entry);
+            }
+        }
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take(&self, address: usize) -> Option<Block> {
+        if self.entries.load(Relaxed).is_null() {
+            return None;
+        }
+        self.locked(|| {
+            let mut index = Self::home(address);
+            loop {
+                let slot = self.slot(index);
+                // SAFETY: a slot of the table, and the lock is held.
+                let entry = unsafe { *slot.as_ref() };
+                if entry.address == 0 {
+                    return None;
+                }
+                if entry.address == address {
+                    self.remove(index);
+                    return Some(Block { site: entry.site, size: entry.size, is_code: false });
+                }
+                index = index.wrapping_add(1);
+            }
+        })
+    }
+
+    /// Empties the slot and moves the rest of its run back, so that no tombstones gather.
+    fn remove(&self, hole: u32) {
+        let mask = self.mask.load(Relaxed);
+        let (mut hole, mut index) = (hole & mask, hole & mask);
+        loop {
+            index = (index + 1) & mask;
+            // SAFETY: a slot of the table, and the lock is held.
+            let entry = unsafe { *self.slot(index).as_ref() };
+            if entry.address == 0 {
+                break;
+            }
+            let distance_home = index.wrapping_sub(Self::home(entry.address)) & mask;
+            let distance_hole = index.wrapping_sub(hole) & mask;
+            if distance_home >= distance_hole {
+                // SAFETY: as above.
+                unsafe { self.slot(hole).write(entry) };
+                hole = index;
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.slot(hole).write(SideEntry { address: 0, site: 0, size: 0 }) };
+        self.used.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::memory::test_memory::Heap;
+    use std::boxed::Box;
+    use std::collections::HashMap;
+
+    fn insert(table: &LiveTable, heap: &mut Heap, address: usize, site: u32, size: u64) -> Option<Block> {
+        let mut displaced = None;
+        if !table.insert(address, site, size, &mut displaced) {
+            assert!(table.insert_slow(heap, address, site, size, &mut displaced));
+        }
+        displaced
+    }
+
+    #[test]
+    fn equals_a_hash_map_over_many_random_blocks() {
+        let table = Box::new(LiveTable::new());
+        let mut heap = Heap { next_offset: 4096 };
+        let mut model: HashMap<usize, (u32, u64)> = HashMap::new();
+        let mut state = 12345u64;
+        let mut random = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state >> 33
+        };
+        for _ in 0..200_000 {
+            let unaligned = if random() % 16 == 0 { 8 } else { 0 };
+            let address = 0x7f00_0000_0000 + (random() as usize % 4096) * 32 + unaligned;
+            if random() % 2 == 0 {
+                let site = 1 + (random() % 1000) as u32;
+                let size = match random() % 20 {
+                    0 => 5_000_000_000 + random() % 100,
+                    1 => 0,
+                    _ => random() % 600,
+                };
+                let before = model.insert(address, (site, size));
+                let displaced = insert(&table, &mut heap, address, site, size);
+                if unaligned == 0 {
+                    assert_eq!(displaced.map(|b| (b.site, b.size)), before);
+                }
+            } else {
+                assert_eq!(table.take_block(address).map(|b| (b.site, b.size)), model.remove(&address));
+            }
+        }
+        for (address, (site, size)) in model {
+            assert_eq!(table.take_block(address), Some(Block { site, size, is_code: false }));
+        }
+    }
+
+    #[test]
+    fn a_code_object_is_told_at_its_release() {
+        let table = Box::new(LiveTable::new());
+        let mut heap = Heap { next_offset: 4096 };
+        insert(&table, &mut heap, 0x1000, 7, 300);
+        assert!(table.mark_code(&mut heap, 0x1000));
+        assert_eq!(table.take_block(0x1000), Some(Block { site: 7, size: 300, is_code: true }));
+        assert_eq!(table.take_block(0x1000), None);
+        assert!(table.mark_code(&mut heap, 0x2000));
+        assert_eq!(table.take_block(0x2000), Some(Block { site: 0, size: 0, is_code: true }));
+    }
+
+    #[test]
+    fn addresses_beyond_the_user_half_are_refused() {
+        let table = Box::new(LiveTable::new());
+        let mut heap = Heap { next_offset: 4096 };
+        let mut displaced = None;
+        assert!(!table.insert_slow(&mut heap, 0xffff_8000_0000_0000, 1, 32, &mut displaced));
+        assert_eq!(table.take_block(0xffff_8000_0000_0000), None);
+    }
+}

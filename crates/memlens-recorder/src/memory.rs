@@ -1,0 +1,49 @@
+//! Where the recorder's memory comes from.
+use core::ptr::NonNull;
+
+/// A source of zeroed memory that is never given back.
+///
+/// # Safety
+/// What it returns is zeroed, writable, aligned as asked for (at least 64 bytes where more is not asked), used by nobody
+/// else, and stays mapped for the life of the process.
+pub unsafe trait Memory {
+    /// Memory that only this process sees.
+    fn private(&mut self, bytes: usize) -> Option<NonNull<u8>>;
+    /// Memory that the collector sees as well, and its offset in the shared file.
+    fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)>;
+}
+
+/// A private, zeroed array of `count` elements.
+///
+/// # Safety
+/// All zeros must be a valid `T`.
+pub(crate) unsafe fn private_array<T>(memory: &mut impl Memory, count: usize) -> Option<NonNull<T>> {
+    Some(memory.private(count.checked_mul(size_of::<T>())?)?.cast())
+}
+
+/// Test memory: the heap, leaked.
+#[cfg(test)]
+pub(crate) mod test_memory {
+    extern crate std;
+    use super::*;
+    use std::alloc::{Layout, alloc_zeroed};
+
+    pub struct Heap {
+        pub next_offset: u64,
+    }
+
+    // SAFETY: alloc_zeroed gives fresh zeroed memory, aligned to 64 bytes, and nothing frees it.
+    unsafe impl Memory for Heap {
+        fn private(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+            let layout = Layout::from_size_align(bytes.max(1), 64).ok()?;
+            // SAFETY: the layout has a size of at least 1.
+            NonNull::new(unsafe { alloc_zeroed(layout) })
+        }
+
+        fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {
+            let offset = self.next_offset;
+            self.next_offset += bytes as u64;
+            Some((self.private(bytes)?, offset))
+        }
+    }
+}
