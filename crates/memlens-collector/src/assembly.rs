@@ -1,0 +1,339 @@
+//! From the agents' tables to a capture's: frames, nodes, sites and releases, each once.
+//!
+//! Code objects that differ only in what a capture does not keep (a function defined anew) give equal frames: nodes with
+//! the same caller, function, file and line become one, and with them their sites. Sites at which nothing happened are
+//! left out. All of this is on the clock when a program ends, so every step is one pass over a table.
+use crate::code_index::CodeIndex;
+use crate::interner::Interner;
+use crate::peak::{Peak, SiteTotals, chunk_totals};
+use crate::shared_view::SharedView;
+use crate::slice_log::RawSlice;
+use memlens_format::Allocator;
+use memlens_format::capture::{Change, Frame, FrameId, Node, NodeId, Release, Site, SiteId, Slice};
+use memlens_format::shared::{
+    Lane, NODE_ROOT, NODES_PER_CHUNK, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK,
+};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Stands for "no site" in a [`SiteMap`], and for "no node".
+const NONE: u32 = u32::MAX;
+
+/// By the agent's number of a site, the index in [`Assembler::sites`], or [`NONE`].
+type SiteMap = Vec<u32>;
+
+/// Collects what the processes' tables hold. A process is known by the index of its session.
+pub struct Assembler {
+    strings: Interner<String>,
+    frames: Interner<Frame>,
+    nodes: Interner<Node>,
+    sites: Vec<Site>,
+    releases: Vec<Release>,
+    site_maps: FxHashMap<u32, SiteMap>,
+}
+
+/// The finished tables of a capture.
+pub struct Tables {
+    /// See [`memlens_format::capture::Capture::strings`].
+    pub strings: Vec<String>,
+    /// See [`memlens_format::capture::Capture::frames`].
+    pub frames: Vec<Frame>,
+    /// See [`memlens_format::capture::Capture::nodes`].
+    pub nodes: Vec<Node>,
+    /// See [`memlens_format::capture::Capture::sites`].
+    pub sites: Vec<Site>,
+    /// See [`memlens_format::capture::Capture::releases`].
+    pub releases: Vec<Release>,
+    /// See [`memlens_format::capture::Capture::slices`].
+    pub slices: Vec<Slice>,
+}
+
+/// A site or release of the shared tables at which something happened.
+struct RawSite {
+    index: u32,
+    node: u32,
+    kind: u32,
+    totals: SiteTotals,
+}
+
+impl Assembler {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            strings: Interner::new(),
+            frames: Interner::new(),
+            nodes: Interner::new(),
+            sites: Vec::new(),
+            releases: Vec::new(),
+            site_maps: FxHashMap::default(),
+        }
+    }
+
+    /// Adds all that `view` holds as of session `session`, with peak figures by `peak`. Returns how many references in the
+    /// tables led nowhere; what they concern is counted at the root or left out.
+    pub fn add(&mut self, session: u32, view: &SharedView, peak: Peak) -> u64 {
+        let mut damage = 0;
+        let raw_sites = read_sites(view, peak, &mut damage);
+        let node_map = self.add_nodes(view, &raw_sites, &mut damage);
+        let site_map = self.add_sites(session, view.site_count(), &raw_sites, &node_map, &mut damage);
+        self.site_maps.insert(session, site_map);
+        damage
+    }
+
+    /// By the number in `view`, the capture's number of each node that `raw_sites` need; [`NONE`] for the root.
+    fn add_nodes(&mut self, view: &SharedView, raw_sites: &[RawSite], damage: &mut u64) -> Vec<u32> {
+        let records = read_nodes(view, damage);
+        let needed = needed_nodes(&records, raw_sites);
+        self.nodes.reserve(needed.iter().filter(|&&is_needed| is_needed).count());
+        let mut codes = CodeIndex::new(view);
+        let mut frame_ids: FxHashMap<u64, u32> = FxHashMap::default();
+        let mut node_map = vec![NONE; records.len()];
+        for (index, record) in records.iter().enumerate().skip(1).filter(|&(index, _)| needed[index]) {
+            let key = u64::from(record.code) << 32 | u64::from(record.line);
+            let frame = *frame_ids.entry(key).or_insert_with(|| {
+                let frame = codes.frame(record.code, record.line, &mut self.strings);
+                let frame = frame.unwrap_or_else(|| {
+                    *damage += 1;
+                    unknown_frame(&mut self.strings)
+                });
+                self.frames.intern(frame)
+            });
+            // A parent stands before its children (`read_nodes`), so its number is known.
+            node_map[index] =
+                self.nodes.intern(Node { parent: node_id(node_map[record.parent as usize]), frame: FrameId(frame) });
+        }
+        node_map
+    }
+
+    fn add_sites(
+        &mut self,
+        process: u32,
+        site_count: usize,
+        raw_sites: &[RawSite],
+        node_map: &[u32],
+        damage: &mut u64,
+    ) -> SiteMap {
+        let mut site_map = vec![NONE; site_count];
+        let mut merged: FxHashMap<(u32, u32), u32> = FxHashMap::default();
+        merged.reserve(raw_sites.len());
+        for raw in raw_sites {
+            let node = node_map.get(raw.node as usize).copied().unwrap_or(NONE);
+            *damage += u64::from(raw.node as usize >= node_map.len());
+            let key = (node, raw.kind);
+            if matches!(raw.kind, SITE_KIND_RELEASE | SITE_KIND_RELEASE_FILE) {
+                let index = *merged.entry(key).or_insert_with(|| {
+                    self.releases.push(empty_release(process, node, raw.kind));
+                    self.releases.len() as u32 - 1
+                });
+                add_to_release(&mut self.releases[index as usize], &raw.totals);
+            } else if let Some(allocator) = u8::try_from(raw.kind).ok().and_then(Allocator::from_u8) {
+                let index = *merged.entry(key).or_insert_with(|| {
+                    self.sites.push(empty_site(process, node, allocator));
+                    self.sites.len() as u32 - 1
+                });
+                add_to_site(&mut self.sites[index as usize], &raw.totals);
+                site_map[raw.index as usize] = index;
+            } else {
+                *damage += 1;
+            }
+        }
+        site_map
+    }
+
+    /// The tables. `process_of_session` gives the index of the process in the capture, `None` for a session that is left
+    /// out.
+    pub fn finish(self, slices: Vec<RawSlice>, process_of_session: &[Option<u32>]) -> Tables {
+        let process_of = |session: u32| process_of_session.get(session as usize).copied().flatten();
+        let mut kept_sites = Vec::with_capacity(self.sites.len());
+        let mut new_index = vec![NONE; self.sites.len()];
+        for (site, index) in self.sites.into_iter().zip(&mut new_index) {
+            if let Some(process) = process_of(site.process) {
+                *index = kept_sites.len() as u32;
+                kept_sites.push(Site { process, ..site });
+            }
+        }
+        let keep_release = |release: Release| {
+            let process = process_of(release.process)?;
+            Some(Release { process, ..release })
+        };
+        Tables {
+            strings: self.strings.into_values(),
+            frames: self.frames.into_values(),
+            nodes: self.nodes.into_values(),
+            sites: kept_sites,
+            releases: self.releases.into_iter().filter_map(keep_release).collect(),
+            slices: resolve_slices(slices, &self.site_maps, &new_index),
+        }
+    }
+}
+
+/// A node of the shared tables, with a parent that is known to stand before it.
+#[derive(Clone, Copy, Default)]
+struct RawNode {
+    parent: u32,
+    code: u32,
+    line: u32,
+}
+
+fn read_nodes(view: &SharedView, damage: &mut u64) -> Vec<RawNode> {
+    let node_count = view.node_count();
+    let mut nodes = Vec::with_capacity(node_count);
+    for chunk in 0..node_count.div_ceil(NODES_PER_CHUNK) {
+        let wanted = (node_count - nodes.len()).min(NODES_PER_CHUNK);
+        let Some(records) = view.nodes(chunk) else {
+            *damage += 1;
+            nodes.resize(nodes.len() + wanted, RawNode::default());
+            continue;
+        };
+        for record in &records[..wanted] {
+            let mut parent = record.parent.load(Relaxed);
+            if parent as usize >= nodes.len().max(1) {
+                *damage += 1;
+                parent = NODE_ROOT;
+            }
+            nodes.push(RawNode { parent, code: record.code.load(Relaxed), line: record.line.load(Relaxed) });
+        }
+    }
+    nodes
+}
+
+/// By number, whether a site's stack goes through the node.
+fn needed_nodes(records: &[RawNode], raw_sites: &[RawSite]) -> Vec<bool> {
+    let mut needed = vec![false; records.len()];
+    for raw in raw_sites {
+        if let Some(is_needed) = needed.get_mut(raw.node as usize) {
+            *is_needed = true;
+        }
+    }
+    for index in (1..records.len()).rev() {
+        if needed[index] {
+            needed[records[index].parent as usize] = true;
+        }
+    }
+    needed
+}
+
+/// The sites at which something happened.
+fn read_sites(view: &SharedView, peak: Peak, damage: &mut u64) -> Vec<RawSite> {
+    let site_count = view.site_count();
+    let lanes = readable_lanes(view, damage);
+    let mut sites = Vec::with_capacity(site_count);
+    let mut totals = [SiteTotals::default(); SITES_PER_CHUNK];
+    for chunk in 0..site_count.div_ceil(SITES_PER_CHUNK) {
+        let Some(records) = view.sites(chunk) else {
+            *damage += 1;
+            continue;
+        };
+        *damage += u64::from(!chunk_totals(view, &lanes, chunk, peak, &mut totals));
+        let first = chunk * SITES_PER_CHUNK;
+        for (index, (record, totals)) in (first..site_count).zip(records.iter().zip(&totals)) {
+            if index == 0 || *totals == SiteTotals::default() {
+                continue;
+            }
+            sites.push(RawSite {
+                index: index as u32,
+                node: record.node.load(Relaxed),
+                kind: record.kind.load(Relaxed),
+                totals: *totals,
+            });
+        }
+    }
+    sites
+}
+
+/// The lanes; one that cannot be read is damage.
+pub fn readable_lanes<'a>(view: &'a SharedView, damage: &mut u64) -> Vec<&'a Lane> {
+    let lanes = view.lanes();
+    *damage += lanes.iter().filter(|lane| lane.is_none()).count() as u64;
+    lanes.into_iter().flatten().collect()
+}
+
+fn unknown_frame(strings: &mut Interner<String>) -> Frame {
+    use memlens_format::capture::StringId;
+    Frame {
+        function: StringId(strings.intern("<unknown>".to_owned())),
+        file: StringId(strings.intern(String::new())),
+        line: 0,
+        first_line: 0,
+    }
+}
+
+fn node_id(node: u32) -> Option<NodeId> {
+    (node != NONE).then_some(NodeId(node))
+}
+
+fn empty_site(process: u32, node: u32, allocator: Allocator) -> Site {
+    Site {
+        process,
+        node: node_id(node),
+        allocator,
+        allocations: 0,
+        allocated_bytes: 0,
+        live_count: 0,
+        live_bytes: 0,
+        peak_count: 0,
+        peak_bytes: 0,
+        temporary_count: 0,
+        temporary_bytes: 0,
+    }
+}
+
+fn add_to_site(site: &mut Site, totals: &SiteTotals) {
+    let figures = [
+        (&mut site.allocations, totals.count),
+        (&mut site.allocated_bytes, totals.bytes),
+        (&mut site.live_count, totals.live_count.max(0) as u64),
+        (&mut site.live_bytes, totals.live_bytes.max(0) as u64),
+        (&mut site.peak_count, totals.peak_count.max(0) as u64),
+        (&mut site.peak_bytes, totals.peak_bytes.max(0) as u64),
+        (&mut site.temporary_count, totals.temporary_count),
+        (&mut site.temporary_bytes, totals.temporary_bytes),
+    ];
+    for (sum, figure) in figures {
+        *sum = sum.saturating_add(figure);
+    }
+}
+
+fn empty_release(process: u32, node: u32, kind: u32) -> Release {
+    Release { process, node: node_id(node), count: 0, bytes: 0, is_file: kind == SITE_KIND_RELEASE_FILE }
+}
+
+fn add_to_release(release: &mut Release, totals: &SiteTotals) {
+    release.count = release.count.saturating_add(totals.count);
+    release.bytes = release.bytes.saturating_add(totals.bytes);
+}
+
+fn resolve_slices(slices: Vec<RawSlice>, site_maps: &FxHashMap<u32, SiteMap>, new_index: &[u32]) -> Vec<Slice> {
+    let site_of = |session: u32, site: u32| {
+        let merged = *site_maps.get(&session)?.get(site as usize)?;
+        let index = *new_index.get(merged as usize)?;
+        (index != NONE).then_some(SiteId(index))
+    };
+    let resolve = |slice: RawSlice| {
+        let mut changes: Vec<Change> = Vec::with_capacity(slice.changes.len());
+        for raw in &slice.changes {
+            changes.extend(site_of(raw.session, raw.site).map(|site| Change {
+                site,
+                allocations: raw.allocations,
+                allocated_bytes: raw.allocated_bytes,
+                live_count: raw.live_count,
+                live_bytes: raw.live_bytes,
+            }));
+        }
+        changes.sort_unstable_by_key(|change| change.site);
+        changes.dedup_by(merge_change);
+        Slice { time_ns: slice.time_ns, changes }
+    };
+    slices.into_iter().map(resolve).filter(|slice| !slice.changes.is_empty()).collect()
+}
+
+fn merge_change(next: &mut Change, kept: &mut Change) -> bool {
+    if next.site != kept.site {
+        return false;
+    }
+    kept.allocations = kept.allocations.saturating_add(next.allocations);
+    kept.allocated_bytes = kept.allocated_bytes.saturating_add(next.allocated_bytes);
+    kept.live_count = kept.live_count.saturating_add(next.live_count);
+    kept.live_bytes = kept.live_bytes.saturating_add(next.live_bytes);
+    true
+}

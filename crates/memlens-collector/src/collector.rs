@@ -1,0 +1,324 @@
+//! The loop: waits for programs, ticks, scans, and puts the capture together.
+use crate::Error;
+use crate::assembly::Assembler;
+use crate::ending;
+use crate::process_info::ProcessInfo;
+use crate::server::{Client, Server};
+use crate::session::{Admission, Closed, Newcomer, Reading, Session};
+use crate::slice_log::SliceLog;
+use crate::timeline::Timeline;
+use memlens_format::capture::{Capture, Meta, Point};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A tick may take this part of the time: 1 / 200, half a percent of a core.
+const TICK_SHARE: u32 = 200;
+/// A scan may take this part of the time: 1 / 300. It also disturbs the program's caches, so it is kept rarer than ticks.
+const SCAN_SHARE: u32 = 300;
+
+/// Collects one recording: of a root process and of those that it starts.
+pub struct Collector {
+    server: Server,
+    starts_with_script: bool,
+    root: Option<Root>,
+    sessions: Vec<Slot>,
+    is_begun: bool,
+    unrecorded_processes: u64,
+    assembler: Assembler,
+    timeline: Timeline,
+    slices: SliceLog,
+    start: Instant,
+    started_unix_ns: u64,
+    next_tick: Instant,
+    next_scan: Instant,
+}
+
+struct Root {
+    pid: u32,
+    end: OwnedFd,
+    info: ProcessInfo,
+}
+
+enum Slot {
+    Open(Box<Session>),
+    Closed(Box<Closed>),
+}
+
+/// Why [`Collector::wait`] returned.
+#[derive(Debug)]
+pub enum Step {
+    /// The caller's own descriptor is readable.
+    Woken,
+    /// The root is a program that cannot be recorded. It waits for an answer that does not come: it has to be killed.
+    Refused(Newcomer),
+    /// The root has ended; it has not been waited for yet.
+    RootEnded,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Recording {
+    /// The capture.
+    pub capture: Capture,
+    /// Whether any process said hello at all.
+    pub is_begun: bool,
+}
+
+impl Collector {
+    /// Begins a recording. `starts_with_script` says that the root is not an interpreter but a script that may execute one
+    /// (a version manager's shim).
+    pub fn new(server: Server, starts_with_script: bool) -> Self {
+        let start = Instant::now();
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            server,
+            starts_with_script,
+            root: None,
+            sessions: Vec::new(),
+            is_begun: false,
+            unrecorded_processes: 0,
+            assembler: Assembler::new(),
+            timeline: Timeline::new(),
+            slices: SliceLog::new(),
+            start,
+            started_unix_ns: since_epoch.map_or(0, nanoseconds),
+            next_tick: start,
+            next_scan: start,
+        }
+    }
+
+    /// The name for [`memlens_format::shared::COLLECTOR_ENV`].
+    pub fn server_name(&self) -> &str {
+        self.server.name()
+    }
+
+    /// Says which process is the root. It must be a child of this process that has not been waited for.
+    pub fn watch(&mut self, root_pid: u32) -> Result<(), Error> {
+        let error = |source| Error::Watch { pid: root_pid, source };
+        let pid = Pid::from_raw(root_pid.cast_signed()).ok_or_else(|| error(Errno::SRCH))?;
+        self.root = Some(Root {
+            pid: root_pid,
+            end: pidfd_open(pid, PidfdFlags::empty()).map_err(error)?,
+            info: ProcessInfo::new(root_pid),
+        });
+        Ok(())
+    }
+
+    /// Serves programs and the clock until there is something for the caller to do.
+    pub fn wait(&mut self, wake: BorrowedFd<'_>) -> Result<Step, Error> {
+        loop {
+            let ready = self.poll(wake)?;
+            if ready.clients {
+                for client in self.server.receive() {
+                    if let Some(refused) = self.admit(&client) {
+                        return Ok(Step::Refused(refused));
+                    }
+                }
+            }
+            if ready.root {
+                return Ok(Step::RootEnded);
+            }
+            for index in ready.ended {
+                self.close(index, false);
+            }
+            self.keep_time();
+            if ready.wake {
+                return Ok(Step::Woken);
+            }
+        }
+    }
+
+    /// Puts the capture together once the root has ended. `meta` comes with what only the caller knows: command,
+    /// interpreter, folder, exit, version of memlens. `root_high_water_bytes` is the largest resident set of the root as
+    /// `wait4` has it, which is used only where no other process can have a part in it.
+    pub fn finish(mut self, meta: Meta, root_high_water_bytes: u64) -> Recording {
+        let end_ns = self.elapsed_ns();
+        self.tick(end_ns);
+        self.scan(end_ns);
+        let is_alone = self.sessions.len() == 1 && self.unrecorded_processes == 0;
+        if let (Some(Slot::Open(session)), true) = (self.sessions.first_mut(), is_alone) {
+            session.raise_resident_peak_if_childless(root_high_water_bytes);
+        }
+        let mut closed = Vec::with_capacity(self.sessions.len());
+        for slot in self.sessions {
+            closed.push(match slot {
+                Slot::Open(session) => session.close(&mut self.assembler, end_ns, false),
+                Slot::Closed(closed) => *closed,
+            });
+        }
+        let mut meta = meta;
+        meta.started_unix_ns = self.started_unix_ns;
+        meta.duration_ns = end_ns;
+        meta.unseen.unrecorded_processes = self.unrecorded_processes;
+        let capture = ending::assemble(ending::Ending {
+            meta,
+            root_pid: self.root.as_ref().map_or(0, |root| root.pid),
+            closed,
+            assembler: self.assembler,
+            timeline: self.timeline,
+            slices: self.slices,
+        });
+        Recording { capture, is_begun: self.is_begun }
+    }
+
+    fn poll(&mut self, wake: BorrowedFd<'_>) -> Result<Ready, Error> {
+        let wait = self.next_tick.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: i64::from(wait.subsec_nanos()) };
+        let running = self.sessions.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.end()?)));
+        let (indices, ends): (Vec<usize>, Vec<BorrowedFd<'_>>) = running.unzip();
+        let root = self.root.iter().map(|root| root.end.as_fd());
+        let root_count = root.len();
+        let descriptors = std::iter::once(wake).chain(root).chain(ends).chain(self.server.descriptors());
+        let mut entries: Vec<PollFd<'_>> =
+            descriptors.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect();
+        match poll(&mut entries, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::Wait(error)),
+        }
+        let mut is_ready = entries.iter().map(|entry| !entry.revents().is_empty());
+        Ok(Ready {
+            wake: is_ready.next().unwrap_or(false),
+            root: is_ready.by_ref().take(root_count).any(|ready| ready),
+            ended: indices
+                .into_iter()
+                .zip(is_ready.by_ref())
+                .filter_map(|(index, ready)| ready.then_some(index))
+                .collect(),
+            clients: is_ready.any(|ready| ready),
+        })
+    }
+
+    /// Answers a program. The answer to a refused one is its death: it is returned.
+    fn admit(&mut self, client: &Client) -> Option<Newcomer> {
+        let newcomer = Newcomer {
+            pid: client.pid,
+            is_root: self.root.as_ref().is_some_and(|root| root.pid == client.pid),
+            python_version: client.hello.python_version,
+            python_kind: client.hello.python_kind,
+            agent_version: client.hello.version,
+            executable: ProcessInfo::new(client.pid).executable(),
+        };
+        self.close_replaced(client.pid);
+        match newcomer.admission(self.starts_with_script, self.is_begun) {
+            Admission::Record => self.open(client),
+            Admission::Ignore => client.decline(),
+            Admission::Leave => {
+                self.unrecorded_processes += 1;
+                client.decline();
+            }
+            Admission::Refuse => return Some(newcomer),
+        }
+        None
+    }
+
+    fn open(&mut self, client: &Client) {
+        let now_ns = self.elapsed_ns();
+        let index = self.sessions.len() as u32;
+        match Session::open(index, client, std::process::id(), now_ns) {
+            Ok(session) => {
+                self.is_begun = true;
+                self.sessions.push(Slot::Open(Box::new(session)));
+                self.next_tick = Instant::now();
+            }
+            Err(_) => {
+                self.unrecorded_processes += 1;
+                client.decline();
+            }
+        }
+    }
+
+    /// A hello from a process that has a session already: it has executed another program.
+    fn close_replaced(&mut self, pid: u32) {
+        let is_same = |slot: &Slot| matches!(slot, Slot::Open(session) if session.pid() == pid);
+        if let Some(index) = self.sessions.iter().position(is_same) {
+            self.close(index, true);
+        }
+    }
+
+    fn close(&mut self, index: usize, is_replaced: bool) {
+        let end_ns = self.elapsed_ns();
+        let Some(Slot::Open(session)) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let mut changes = Vec::new();
+        session.scan(&mut changes);
+        self.slices.push(end_ns, changes);
+        let closed = session.close(&mut self.assembler, end_ns, is_replaced);
+        self.sessions[index] = Slot::Closed(Box::new(closed));
+    }
+
+    fn keep_time(&mut self) {
+        let now = Instant::now();
+        if now < self.next_tick {
+            return;
+        }
+        self.tick(self.elapsed_ns());
+        let ticked = Instant::now();
+        self.next_tick = now + self.timeline.interval().max((ticked - now) * TICK_SHARE);
+        if ticked >= self.next_scan {
+            self.scan(self.elapsed_ns());
+            let cost = ticked.elapsed();
+            self.next_scan = ticked + self.slices.interval().max(cost * SCAN_SHARE);
+        }
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        let mut sum = Reading::default();
+        let mut has_root = false;
+        for session in self.sessions.iter_mut().filter_map(Slot::as_open) {
+            has_root |= self.root.as_ref().is_some_and(|root| root.pid == session.pid());
+            let reading = session.tick(now_ns);
+            sum.live_bytes += reading.live_bytes;
+            sum.rss_bytes += reading.rss_bytes;
+        }
+        if let (Some(root), false) = (&self.root, has_root) {
+            sum.rss_bytes += root.info.resident_bytes().unwrap_or(0);
+        }
+        self.timeline.push(Point { time_ns: now_ns, live_bytes: sum.live_bytes, rss_bytes: sum.rss_bytes });
+    }
+
+    fn scan(&mut self, now_ns: u64) {
+        let mut changes = Vec::new();
+        for session in self.sessions.iter_mut().filter_map(Slot::as_open) {
+            session.read_resident_peak();
+            session.scan(&mut changes);
+        }
+        self.slices.push(now_ns, changes);
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        nanoseconds(self.start.elapsed())
+    }
+}
+
+/// What [`Collector::poll`] found.
+struct Ready {
+    wake: bool,
+    root: bool,
+    clients: bool,
+    /// Indices of sessions whose process has ended.
+    ended: Vec<usize>,
+}
+
+impl Slot {
+    fn as_open(&mut self) -> Option<&mut Session> {
+        match self {
+            Self::Open(session) => Some(session),
+            Self::Closed(_) => None,
+        }
+    }
+
+    fn end(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Open(session) => session.end(),
+            Self::Closed(_) => None,
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

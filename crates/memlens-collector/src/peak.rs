@@ -1,0 +1,100 @@
+//! The figures of every site, now and at the peak, summed over the lanes.
+use crate::shared_view::SharedView;
+use memlens_format::shared::{Counters, Lane, SITES_PER_CHUNK};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What all lanes together know about one site. Live and peak figures may be negative while the program runs (a lane that
+/// releases was read before the one that allocated).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteTotals {
+    /// Allocations, or releases.
+    pub count: u64,
+    /// Bytes allocated, or released.
+    pub bytes: u64,
+    /// Blocks now live.
+    pub live_count: i32,
+    /// Bytes now live.
+    pub live_bytes: i64,
+    /// Blocks live at the peak.
+    pub peak_count: i32,
+    /// Bytes live at the peak.
+    pub peak_bytes: i64,
+    /// Blocks released before the same thread's next allocation.
+    pub temporary_count: u64,
+    /// Their bytes.
+    pub temporary_bytes: u64,
+}
+
+impl SiteTotals {
+    fn add(&mut self, counters: &Counters, peak: Peak) {
+        let live_count = counters.live_count.load(Relaxed);
+        let live_bytes = counters.live_bytes.load(Relaxed);
+        let is_saved = matches!(peak, Peak::Left { epoch } if counters.epoch.load(Relaxed) == epoch);
+        let (peak_count, peak_bytes) = if is_saved {
+            (counters.peak_count.load(Relaxed), counters.peak_bytes.load(Relaxed))
+        } else {
+            (live_count, live_bytes)
+        };
+        self.count = self.count.saturating_add(counters.count.load(Relaxed));
+        self.bytes = self.bytes.saturating_add(counters.bytes.load(Relaxed));
+        self.live_count = self.live_count.wrapping_add(live_count);
+        self.live_bytes = self.live_bytes.saturating_add(live_bytes);
+        self.peak_count = self.peak_count.wrapping_add(peak_count);
+        self.peak_bytes = self.peak_bytes.saturating_add(peak_bytes);
+        self.temporary_count = self.temporary_count.saturating_add(counters.temporary_count.load(Relaxed));
+        self.temporary_bytes = self.temporary_bytes.saturating_add(counters.temporary_bytes.load(Relaxed));
+    }
+}
+
+/// Where the peak of a process lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peak {
+    /// The heap was never larger than now: a site's live figures are its peak figures.
+    Now,
+    /// It was left when the header's epoch became `epoch`: a lane that has touched a site since then has saved what it held
+    /// in the site's peak figures; elsewhere the live figures have not changed since.
+    Left {
+        /// The header's epoch.
+        epoch: u64,
+    },
+}
+
+impl Peak {
+    /// Where the peak of `view` lies, and how high it is. Exact once the process has ended.
+    pub fn of(view: &SharedView) -> (Self, i64) {
+        let lanes = view.lanes();
+        let live_bytes =
+            lanes.iter().flatten().fold(0i64, |sum, lane| sum.saturating_add(lane.live_bytes.load(Relaxed)));
+        let header = view.header();
+        let left_bytes = header.peak_bytes.load(Relaxed);
+        if live_bytes >= left_bytes {
+            return (Self::Now, live_bytes);
+        }
+        let epoch = header.epoch.load(Relaxed);
+        (Self::Left { epoch }, left_bytes)
+    }
+}
+
+/// The figures of the sites of `chunk`, into `totals`; `false` if a lane's counters could not be read.
+pub fn chunk_totals(
+    view: &SharedView,
+    lanes: &[&Lane],
+    chunk: usize,
+    peak: Peak,
+    totals: &mut [SiteTotals; SITES_PER_CHUNK],
+) -> bool {
+    *totals = [SiteTotals::default(); SITES_PER_CHUNK];
+    let mut is_whole = true;
+    for lane in lanes {
+        match view.counters(lane, chunk) {
+            Ok(Some(counters)) => {
+                for (total, counters) in totals.iter_mut().zip(counters) {
+                    total.add(counters, peak);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => is_whole = false,
+        }
+    }
+    is_whole
+}

@@ -1,0 +1,319 @@
+//! One image of one recorded process: from its hello to its end, or to the next program that it executes.
+use crate::Error;
+use crate::assembly::{Assembler, readable_lanes};
+use crate::mapping::Mapping;
+use crate::peak::{Peak, SiteTotals, chunk_totals};
+use crate::process_info::ProcessInfo;
+use crate::server::{Client, SharedFile};
+use crate::shared_view::SharedView;
+use crate::slice_log::RawChange;
+use memlens_format::capture::{Process, Unseen};
+use memlens_format::shared::{
+    Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITE_KIND_RELEASE,
+    SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK, STATUS_OFF,
+};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A program that has said hello, as far as it matters to whether it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// Its process.
+    pub pid: u32,
+    /// Whether it is the process that was started to be recorded.
+    pub is_root: bool,
+    /// `PY_VERSION_HEX`, 0 if there is no Python in it.
+    pub python_version: u32,
+    /// A `PYTHON_*` constant of [`memlens_format::shared`].
+    pub python_kind: u32,
+    /// Version of the agent's shared layout.
+    pub agent_version: u32,
+    /// Its executable, where it can be known.
+    pub executable: Option<PathBuf>,
+}
+
+/// What becomes of a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is recorded.
+    Record,
+    /// It runs unrecorded, as one of the programs that only lead to the interpreter (a version manager's shell scripts).
+    Ignore,
+    /// It runs unrecorded, and that is said in the capture.
+    Leave,
+    /// It is the program that was asked for and cannot be recorded: it has to be stopped.
+    Refuse,
+}
+
+impl Newcomer {
+    /// The rule. `starts_with_script` says that the root was started from a script with an interpreter line, which may
+    /// execute the real interpreter later; `is_begun` that an interpreter has already been recorded.
+    pub fn admission(&self, starts_with_script: bool, is_begun: bool) -> Admission {
+        let is_current = self.agent_version == SHARED_VERSION;
+        match self.python_kind {
+            PYTHON_SUPPORTED if is_current => Admission::Record,
+            PYTHON_NONE if is_begun && is_current => Admission::Record,
+            PYTHON_NONE if !is_begun && (starts_with_script || !self.is_root) => Admission::Ignore,
+            _ if self.is_root && !is_begun => Admission::Refuse,
+            _ => Admission::Leave,
+        }
+    }
+}
+
+/// What a scan saw of a site.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Seen {
+    count: u64,
+    bytes: u64,
+    live_count: i32,
+    live_bytes: i64,
+}
+
+/// A recorded process while it runs.
+pub struct Session {
+    index: u32,
+    pid: u32,
+    parent_pid: u32,
+    shared: SharedFile,
+    view: SharedView,
+    /// The header, to write the clock into.
+    header: Mapping,
+    info: ProcessInfo,
+    command: Vec<String>,
+    end: Option<OwnedFd>,
+    seen: Vec<Seen>,
+    highest: (i64, u64),
+    resident_peak: u64,
+    file_mapped_peak: i64,
+}
+
+/// What one tick saw of a process.
+#[derive(Clone, Copy, Default)]
+pub struct Reading {
+    /// Live heap.
+    pub live_bytes: u64,
+    /// Resident set without the shared tables.
+    pub rss_bytes: u64,
+}
+
+/// A session that is over; its tables have gone into the assembler.
+#[derive(Debug)]
+pub struct Closed {
+    /// The process.
+    pub process: Process,
+    /// `PY_VERSION_HEX`, 0 if there was no Python.
+    pub python_version: u32,
+    /// Whether it ended by executing another program.
+    pub is_replaced: bool,
+    /// When the peak was, since the start.
+    pub peak_time_ns: u64,
+    /// Largest live total of file-backed mappings seen.
+    pub file_mapped_bytes: u64,
+    /// What could not be seen.
+    pub unseen: Unseen,
+    /// See [`Header::overhead_ns`].
+    pub overhead_ns: u64,
+    /// Why its part of the capture is not complete; empty if it is.
+    pub incomplete_reason: String,
+}
+
+impl Session {
+    /// Makes the shared tables for `client`, whose session has the number `index`, and sends them to it.
+    pub fn open(index: u32, client: &Client, collector_pid: u32, clock_ns: u64) -> Result<Self, Error> {
+        let shared = SharedFile::new()?;
+        let header = Mapping::writable(&shared.file, size_of::<Header>())?;
+        let view = SharedView::new(&shared.file, shared.bytes)?;
+        if let Some(fields) = header.record::<Header>(0) {
+            fields.collector_pid.store(collector_pid, Relaxed);
+            fields.clock_ns.store(clock_ns, Relaxed);
+        }
+        client.accept(&shared)?;
+        let info = ProcessInfo::new(client.pid);
+        let pid = Pid::from_raw(client.pid.cast_signed());
+        Ok(Self {
+            index,
+            pid: client.pid,
+            parent_pid: client.hello.parent_pid,
+            shared,
+            view,
+            header,
+            command: info.command(),
+            info,
+            end: pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+            seen: Vec::new(),
+            highest: (0, clock_ns),
+            resident_peak: 0,
+            file_mapped_peak: 0,
+        })
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Becomes readable when the process ends.
+    pub fn end(&self) -> Option<BorrowedFd<'_>> {
+        self.end.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Writes the time and reads the totals.
+    pub fn tick(&mut self, clock_ns: u64) -> Reading {
+        if let Some(header) = self.header.record::<Header>(0) {
+            header.clock_ns.store(clock_ns, Relaxed);
+        }
+        let file_mapped = self.view.header().file_mapped_bytes.load(Relaxed);
+        self.file_mapped_peak = self.file_mapped_peak.max(file_mapped);
+        let live_bytes = self.view.live_bytes();
+        if live_bytes > self.highest.0 {
+            self.highest = (live_bytes, clock_ns);
+        }
+        let resident = self.info.resident_bytes().unwrap_or(0);
+        let rss_bytes = resident.saturating_sub(self.shared.resident_bytes());
+        self.resident_peak = self.resident_peak.max(rss_bytes);
+        Reading { live_bytes: live_bytes.max(0) as u64, rss_bytes }
+    }
+
+    /// Raises the largest resident set by a mark of the kernel's that counts the shared tables as well.
+    ///
+    /// The tables only grow, so they were at most as large at that moment as they are now: the mark less their size now is
+    /// never more than what the program itself held.
+    pub fn raise_resident_peak(&mut self, high_water_bytes: u64) {
+        let own = high_water_bytes.saturating_sub(self.shared.resident_bytes());
+        self.resident_peak = self.resident_peak.max(own);
+    }
+
+    /// [`Self::raise_resident_peak`] by what `wait4` says of the process *and of the children that it has waited for*: of use
+    /// only where there were none.
+    pub fn raise_resident_peak_if_childless(&mut self, high_water_bytes: u64) {
+        if self.view.header().forks.load(Relaxed) == 0 {
+            self.raise_resident_peak(high_water_bytes);
+        }
+    }
+
+    /// [`Self::raise_resident_peak`] by what `/proc` says.
+    pub fn read_resident_peak(&mut self) {
+        if let Some(bytes) = self.info.resident_peak_bytes() {
+            self.raise_resident_peak(bytes);
+        }
+    }
+
+    /// Appends what sites have done since the latest scan.
+    pub fn scan(&mut self, changes: &mut Vec<RawChange>) {
+        let site_count = self.view.site_count();
+        if !self.view.is_ready() || site_count == 0 {
+            return;
+        }
+        self.seen.resize(site_count.max(self.seen.len()), Seen::default());
+        let lanes = readable_lanes(&self.view, &mut 0);
+        let mut totals = [SiteTotals::default(); SITES_PER_CHUNK];
+        for (chunk, seen) in self.seen.chunks_mut(SITES_PER_CHUNK).enumerate() {
+            let Some(records) = self.view.sites(chunk) else {
+                continue;
+            };
+            chunk_totals(&self.view, &lanes, chunk, Peak::Now, &mut totals);
+            for (index, (seen, totals)) in seen.iter_mut().zip(&totals).enumerate() {
+                let now = Seen::of(totals);
+                if now == *seen || is_release(records[index].kind.load(Relaxed)) {
+                    continue;
+                }
+                changes.push(seen.change_to(now, self.index, chunk * SITES_PER_CHUNK + index));
+                *seen = now;
+            }
+        }
+    }
+
+    /// Ends the session: reads everything a last time, exactly if the process has ended.
+    pub fn close(&self, assembler: &mut Assembler, end_ns: u64, is_replaced: bool) -> Closed {
+        let (peak, peak_bytes) = Peak::of(&self.view);
+        let mut damage = 0;
+        let is_ready = self.view.is_ready();
+        if is_ready {
+            damage = assembler.add(self.index, &self.view, peak);
+        }
+        let header = self.view.header();
+        Closed {
+            process: Process {
+                pid: self.pid,
+                parent_pid: self.parent_pid,
+                command: self.command.clone(),
+                peak_bytes: peak_bytes.max(0) as u64,
+                rss_peak_bytes: self.resident_peak,
+            },
+            python_version: header.python_version.load(Relaxed),
+            is_replaced,
+            peak_time_ns: self.peak_time_ns(peak, peak_bytes, end_ns),
+            file_mapped_bytes: self.file_mapped_peak.max(header.file_mapped_bytes.load(Relaxed)).max(0) as u64,
+            unseen: unseen(header),
+            overhead_ns: header.overhead_ns.load(Relaxed),
+            incomplete_reason: incomplete_reason(header, is_ready, damage),
+        }
+    }
+
+    /// A peak that was left carries its time. One that still stands is dated by the first tick that saw the heap so high; if
+    /// none did, it was reached after the last tick.
+    fn peak_time_ns(&self, peak: Peak, peak_bytes: i64, end_ns: u64) -> u64 {
+        let time_ns = match peak {
+            Peak::Left { .. } => self.view.header().peak_time_ns.load(Relaxed),
+            Peak::Now if peak_bytes <= self.highest.0 => self.highest.1,
+            Peak::Now => end_ns,
+        };
+        time_ns.min(end_ns)
+    }
+}
+
+impl Seen {
+    /// Negative sums are clamped as they are in the totals, so that changes add up to those.
+    fn of(totals: &SiteTotals) -> Self {
+        Self {
+            count: totals.count,
+            bytes: totals.bytes,
+            live_count: totals.live_count.max(0),
+            live_bytes: totals.live_bytes.max(0),
+        }
+    }
+
+    fn change_to(&self, now: Self, session: u32, site: usize) -> RawChange {
+        RawChange {
+            session,
+            site: site as u32,
+            allocations: now.count.saturating_sub(self.count),
+            allocated_bytes: now.bytes.saturating_sub(self.bytes),
+            live_count: i64::from(now.live_count) - i64::from(self.live_count),
+            live_bytes: now.live_bytes - self.live_bytes,
+        }
+    }
+}
+
+fn is_release(kind: u32) -> bool {
+    matches!(kind, SITE_KIND_RELEASE | SITE_KIND_RELEASE_FILE)
+}
+
+fn unseen(header: &Header) -> Unseen {
+    Unseen {
+        lost_events: header.lost_events.load(Relaxed),
+        lost_bytes: header.lost_bytes.load(Relaxed),
+        unreadable_stacks: header.unreadable_stacks.load(Relaxed),
+        unknown_releases: header.unknown_releases.load(Relaxed),
+        unrecorded_processes: header.forks.load(Relaxed),
+    }
+}
+
+fn incomplete_reason(header: &Header, is_ready: bool, damage: u64) -> String {
+    if !is_ready {
+        return "the process ended before its recording began".to_owned();
+    }
+    if header.status.load(Relaxed) == STATUS_OFF {
+        return match header.off_reason.load(Relaxed) {
+            OFF_NO_MEMORY => "the recording stopped: no more shared memory could be mapped".to_owned(),
+            OFF_TABLE_FULL => "the recording stopped: a table was full".to_owned(),
+            other => format!("the recording stopped (reason {other})"),
+        };
+    }
+    if damage > 0 {
+        return format!("{damage} references in the recorder's tables lead nowhere: the program overwrote them");
+    }
+    String::new()
+}

@@ -1,0 +1,145 @@
+//! One recorded process' tables, read from outside.
+//!
+//! Whatever the tables refer to is checked: an index or an offset that leads nowhere gives `None`, which callers count as
+//! damage.
+use crate::Error;
+use crate::mapping::{Mapping, Record};
+use memlens_format::shared::{
+    CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, MAX_LANES, NODE_CHUNKS, NODES_PER_CHUNK,
+    NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord, Text,
+};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Longest text in bytes that is believed.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+/// A read-only view of a shared file.
+pub struct SharedView {
+    mapping: Mapping,
+}
+
+impl SharedView {
+    /// Maps `file_bytes` of the file; less where the kernel refuses that much (a limit on the address space), in which case
+    /// what lies beyond is out of reach and counts as damage.
+    pub fn new(file: impl AsFd, file_bytes: u64) -> Result<Self, Error> {
+        let mut length = wanted_length(file_bytes);
+        loop {
+            match Mapping::read_only(&file, length) {
+                Ok(mapping) => return Ok(Self { mapping }),
+                Err(error) if length / 2 < size_of::<Header>() => return Err(error),
+                Err(_) => length /= 2,
+            }
+        }
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        self.mapping.record(0).expect("`new` maps at least the header")
+    }
+
+    /// Whether the agent has made its tables, and in this layout.
+    pub fn is_ready(&self) -> bool {
+        let header = self.header();
+        header.magic.load(Relaxed) == SHARED_MAGIC && header.version.load(Relaxed) == SHARED_VERSION
+    }
+
+    /// Nodes in use, counting the root.
+    pub fn node_count(&self) -> usize {
+        count(&self.header().node_count, NODE_CHUNKS * NODES_PER_CHUNK)
+    }
+
+    /// Sites in use, counting site 0.
+    pub fn site_count(&self) -> usize {
+        count(&self.header().site_count, SITE_CHUNKS * SITES_PER_CHUNK)
+    }
+
+    /// Code records in use, counting code 0.
+    pub fn code_count(&self) -> usize {
+        count(&self.header().code_count, CODE_CHUNKS * CODES_PER_CHUNK)
+    }
+
+    /// The nodes of a chunk.
+    pub fn nodes(&self, chunk: usize) -> Option<&[NodeRecord]> {
+        self.chunk(self.header().node_chunks.get(chunk)?, NODES_PER_CHUNK)
+    }
+
+    /// The sites of a chunk.
+    pub fn sites(&self, chunk: usize) -> Option<&[SiteRecord]> {
+        self.chunk(self.header().site_chunks.get(chunk)?, SITES_PER_CHUNK)
+    }
+
+    /// A code record.
+    pub fn code(&self, index: usize) -> Option<&CodeRecord> {
+        let offset = self.header().code_chunks.get(index / CODES_PER_CHUNK)?;
+        self.chunk(offset, CODES_PER_CHUNK)?.get(index % CODES_PER_CHUNK)
+    }
+
+    /// The lanes in use. One that cannot be read is `None`.
+    pub fn lanes(&self) -> Vec<Option<&Lane>> {
+        let lane_count = count(&self.header().lane_count, MAX_LANES);
+        let offsets = &self.header().lanes[..lane_count];
+        offsets.iter().map(|offset| self.at(offset)).collect()
+    }
+
+    /// What `lane` knows about the sites of a chunk: `Ok(None)` where it never touched one of them, `Err` for a wild offset.
+    pub fn counters(&self, lane: &Lane, chunk: usize) -> Result<Option<&[Counters]>, Damaged> {
+        let offset = lane.chunks.get(chunk).ok_or(Damaged)?;
+        if offset.load(Relaxed) == 0 {
+            return Ok(None);
+        }
+        self.chunk(offset, SITES_PER_CHUNK).map(Some).ok_or(Damaged)
+    }
+
+    /// Appends the bytes of `text` to `target` and returns its width.
+    pub fn copy_text(&self, text: &Text, target: &mut Vec<u8>) -> Option<u32> {
+        let width = text.width.load(Relaxed);
+        let length = text.length.load(Relaxed);
+        if length == 0 {
+            return Some(1);
+        }
+        let bytes = usize::try_from(u64::from(length) * u64::from(width)).ok()?;
+        if bytes > MAX_TEXT_BYTES {
+            return None;
+        }
+        self.mapping.copy_bytes(text.offset.load(Relaxed), bytes, target)?;
+        Some(width)
+    }
+
+    /// Live heap now, over all lanes; while the program runs, up to 4 KiB a lane behind.
+    pub fn live_bytes(&self) -> i64 {
+        let header = self.header();
+        let first: Option<&Lane> = self.at(&header.lanes[0]);
+        let first_bytes = first.map_or(0, |lane| lane.live_bytes.load(Relaxed));
+        first_bytes.saturating_add(header.others_bytes.load(Relaxed))
+    }
+
+    fn at<T: Record>(&self, offset: &AtomicU64) -> Option<&T> {
+        match offset.load(Relaxed) {
+            0 => None,
+            offset => self.mapping.record(offset),
+        }
+    }
+
+    fn chunk<T: Record>(&self, offset: &AtomicU64, records: usize) -> Option<&[T]> {
+        match offset.load(Relaxed) {
+            0 => None,
+            offset => self.mapping.records(offset, records),
+        }
+    }
+}
+
+/// Something in the tables leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+/// All of the file, but no more than a quarter of what a limit on the address space allows: the collector needs some too.
+fn wanted_length(file_bytes: u64) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    let allowed = limit.map_or(u64::MAX, |bytes| (bytes / 4).next_multiple_of(1 << 16));
+    usize::try_from(file_bytes.min(allowed)).unwrap_or(usize::MAX)
+}
+
+fn count(field: &AtomicU32, most: usize) -> usize {
+    (field.load(Relaxed) as usize).min(most)
+}

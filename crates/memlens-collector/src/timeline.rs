@@ -1,0 +1,93 @@
+//! The whole program over time, in a bounded number of points.
+use memlens_format::capture::Point;
+use std::time::Duration;
+
+/// Most points kept. When there are more, neighbours are merged and points come half as often.
+const MAX_POINTS: usize = 1000;
+/// Time between two points at first.
+const FIRST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Live heap and resident set over time: at most [`MAX_POINTS`] points, of which every maximum is kept.
+pub struct Timeline {
+    points: Vec<Point>,
+    interval: Duration,
+}
+
+impl Timeline {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { points: Vec::new(), interval: FIRST_INTERVAL }
+    }
+
+    /// How long to wait between two points.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Adds a point, later than all before.
+    pub fn push(&mut self, point: Point) {
+        self.points.push(point);
+        if self.points.len() > MAX_POINTS {
+            self.points = self.points.chunks(2).map(merge).collect();
+            self.interval *= 2;
+        }
+    }
+
+    /// Raises the point nearest to `time_ns` to a live heap that is known from elsewhere (the exact peak falls between two
+    /// points).
+    pub fn raise(&mut self, time_ns: u64, live_bytes: u64) {
+        let nearest = self.points.iter_mut().min_by_key(|point| point.time_ns.abs_diff(time_ns));
+        if let Some(point) = nearest {
+            point.live_bytes = point.live_bytes.max(live_bytes);
+        }
+    }
+
+    /// The largest resident set of all points.
+    pub fn resident_peak(&self) -> u64 {
+        self.points.iter().map(|point| point.rss_bytes).max().unwrap_or(0)
+    }
+
+    /// The highest point.
+    pub fn highest(&self) -> Option<Point> {
+        self.points.iter().copied().reduce(|best, point| if point.live_bytes > best.live_bytes { point } else { best })
+    }
+
+    /// The points, in order of time.
+    pub fn into_points(self) -> Vec<Point> {
+        self.points
+    }
+}
+
+/// One point for neighbours: at the time of the largest live heap, with the largest of either figure.
+fn merge(neighbours: &[Point]) -> Point {
+    let mut merged = neighbours[0];
+    for point in &neighbours[1..] {
+        let rss_bytes = merged.rss_bytes.max(point.rss_bytes);
+        if point.live_bytes > merged.live_bytes {
+            merged = *point;
+        }
+        merged.rss_bytes = rss_bytes;
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_of_points_stay_bounded_and_keep_both_maxima() {
+        let mut timeline = Timeline::new();
+        for time_ns in 0..100_000 {
+            let live_bytes = if time_ns == 54_321 { 1_000 } else { 10 };
+            let rss_bytes = if time_ns == 54_320 { 9_000 } else { 20 };
+            timeline.push(Point { time_ns, live_bytes, rss_bytes });
+        }
+        assert_eq!(timeline.interval(), FIRST_INTERVAL * 128);
+        assert_eq!(timeline.resident_peak(), 9_000);
+        assert_eq!(timeline.highest().unwrap().time_ns, 54_321);
+        let points = timeline.into_points();
+        assert!(points.len() <= MAX_POINTS);
+        assert!(points.is_sorted_by_key(|point| point.time_ns));
+    }
+}

@@ -1,0 +1,80 @@
+//! What `run` says at the end: what it saw, what it did not, and where the capture lies. On standard error only.
+use memlens_format::capture::{Capture, Meta};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Prints the summary. (A stand-in until the report has one.)
+pub fn write_summary(capture: &Capture, out: &mut dyn Write) -> io::Result<()> {
+    let meta = &capture.meta;
+    writeln!(
+        out,
+        "memlens: peak {} at {:.2} s, largest resident set {}",
+        bytes_text(meta.peak_bytes),
+        seconds(meta.peak_time_ns),
+        bytes_text(meta.rss_peak_bytes)
+    )
+}
+
+/// Prints what was seen, what was not, the cost and the place.
+pub fn write_account(capture: &Capture, destination: &Path, file_bytes: u64, out: &mut dyn Write) -> io::Result<()> {
+    let meta = &capture.meta;
+    let allocations: u64 = capture.sites.iter().map(|site| site.allocations).sum();
+    let allocated_bytes: u64 = capture.sites.iter().map(|site| site.allocated_bytes).sum();
+    writeln!(
+        out,
+        "memlens: saw {allocations} allocations of {} in {:.2} s",
+        bytes_text(allocated_bytes),
+        seconds(meta.duration_ns)
+    )?;
+    writeln!(out, "memlens: did not see: {}", unseen_text(meta))?;
+    if meta.overhead_ns > 0 {
+        writeln!(out, "memlens: recording took about {:.2} s of that", seconds(meta.overhead_ns))?;
+    }
+    if !meta.complete {
+        writeln!(out, "memlens: the capture is not complete: {}", meta.incomplete_reason)?;
+    }
+    writeln!(out, "memlens: wrote {} ({})", destination.display(), bytes_text(file_bytes))
+}
+
+fn unseen_text(meta: &Meta) -> String {
+    let unseen = &meta.unseen;
+    format!(
+        "{} events lost ({}), {} stacks unreadable, {} releases of older blocks, {} processes unrecorded",
+        unseen.lost_events,
+        bytes_text(unseen.lost_bytes),
+        unseen.unreadable_stacks,
+        unseen.unknown_releases,
+        unseen.unrecorded_processes
+    )
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+/// A size with three digits and a unit: "17 B", "1.50 KiB", "231 MiB".
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let texts = [0, 1023, 1024, 10_240, 1_047_552, 123_456_789].map(bytes_text);
+        assert_eq!(texts, ["0 B", "1023 B", "1.00 KiB", "10.0 KiB", "1.00 MiB", "118 MiB"]);
+    }
+}

@@ -1,0 +1,84 @@
+//! The file that the capture goes into.
+//!
+//! It is made before the program starts, so that a folder that cannot be written, a full disk or a file that is in the way
+//! is found out before anything has run. A file that is to be replaced stays as it is until the new one is complete.
+use anyhow::{Context, Result, bail};
+use memlens_format::capture::Capture;
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Room that must be there before the program starts: what a small capture takes.
+const RESERVED_BYTES: u64 = 64 << 10;
+
+/// A new, empty file. Dropped, it is removed; [`OutputFile::write`] keeps it.
+pub struct OutputFile {
+    file: File,
+    /// Where it is while it is written.
+    path: PathBuf,
+    /// Where it belongs.
+    destination: PathBuf,
+    is_kept: bool,
+}
+
+impl OutputFile {
+    /// Makes the file. An existing one is an error, or with `replace` stands until [`OutputFile::write`] has succeeded.
+    pub fn create(destination: &Path, replace: bool) -> Result<Self> {
+        let path = match fs::symlink_metadata(destination) {
+            Ok(_) if !replace => bail!("{} exists already; --force replaces it", destination.display()),
+            Ok(found) if !found.is_file() => bail!("{} is not a file that can be replaced", destination.display()),
+            Ok(_) => sibling(destination),
+            Err(_) => destination.to_owned(),
+        };
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).with_context(|| cannot_write(destination))?;
+        let output = Self { file, path, destination: destination.to_owned(), is_kept: false };
+        output.reserve().with_context(|| cannot_write(destination))?;
+        Ok(output)
+    }
+
+    /// Where the capture will be.
+    pub fn destination(&self) -> &Path {
+        &self.destination
+    }
+
+    /// Writes the capture and puts the file in its place. Returns its size.
+    pub fn write(mut self, capture: &Capture) -> Result<u64> {
+        let context = cannot_write(&self.destination);
+        let written = memlens_capture::write_to(&mut self.file, capture).context(context.clone())?;
+        if self.path != self.destination {
+            fs::rename(&self.path, &self.destination).context(context)?;
+        }
+        self.is_kept = true;
+        Ok(written.bytes)
+    }
+
+    fn reserve(&self) -> io::Result<()> {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, RESERVED_BYTES) {
+            // Some file systems cannot reserve; then it shows when the capture is written.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // It was empty or incomplete; if it cannot be removed, there is nobody left to tell.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}
+
+/// A hidden name in the same folder, so that a rename can put it in place.
+fn sibling(destination: &Path) -> PathBuf {
+    let name = destination.file_name().unwrap_or_default().display();
+    destination.with_file_name(format!(".{name}.{}.part", std::process::id()))
+}

@@ -1,0 +1,144 @@
+//! `memlens run`: starts a program, records it, writes the capture and says what came of it.
+//!
+//! memlens *is* the collector: it lives beside the program, which can end in any way it likes. Should memlens be the one to
+//! die, the program goes on.
+use crate::agent_library;
+use crate::closing;
+use crate::interpreter::Interpreter;
+use crate::launch::{Ended, Program, exit_status};
+use crate::output_file::OutputFile;
+use crate::signal::SignalWatch;
+use crate::target::Target;
+use anyhow::{Context, Result, anyhow};
+use memlens_collector::{Collector, Newcomer, Server, Step, version_text};
+use memlens_format::capture::{Capture, Meta};
+use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED, SHARED_VERSION};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Record a program, then print a summary.
+#[derive(clap::Args)]
+#[command(override_usage = "memlens run [OPTIONS] <SCRIPT | -m MODULE | -c CODE> [ARGS]...")]
+pub struct Arguments {
+    /// The capture to write [default: memlens-<script>-<pid>.mlens in this folder; the number is memlens' own process id]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long)]
+    force: bool,
+    /// The interpreter, as a path or a name on PATH [default: python3, else the active virtual environment's]
+    #[arg(long, value_name = "PATH")]
+    python: Option<OsString>,
+    /// Print nothing at the end but errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// The program with its own arguments, as the interpreter takes them
+    #[arg(value_name = "PROGRAM", hide = true, last = true)]
+    program: Vec<OsString>,
+}
+
+/// Runs the command. The exit status is the program's; an error is about input, and nothing was left behind.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let target = Target::parse(arguments.program)?;
+    target.check()?;
+    let interpreter = Interpreter::find(arguments.python.as_deref())?;
+    let agent = agent_library::find()?;
+    let output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
+    let Recorded { ended, capture } = record(&target, &interpreter, agent)?;
+    let status = ExitCode::from(exit_status(ended.exit));
+    let Some(capture) = capture else {
+        eprintln!("memlens: nothing could be recorded: {}", unreached_text(&interpreter));
+        return Ok(status);
+    };
+    let destination = output.destination().to_owned();
+    match output.write(&capture) {
+        Ok(file_bytes) if !arguments.quiet => print_closing(&capture, &destination, file_bytes),
+        Ok(_) => {}
+        // The program's own failure matters more than that of writing about it.
+        Err(error) if exit_status(ended.exit) != 0 => eprintln!("memlens: {error:#}"),
+        Err(error) => return Err(error),
+    }
+    Ok(status)
+}
+
+/// A program that has run to its end.
+struct Recorded {
+    ended: Ended,
+    /// `None` if no process ever reached the collector.
+    capture: Option<Capture>,
+}
+
+fn record(target: &Target, interpreter: &Interpreter, agent: PathBuf) -> Result<Recorded> {
+    let (signals, inherited) = SignalWatch::begin().context("cannot watch for signals")?;
+    let mut collector = Collector::new(Server::bind()?, interpreter.is_script);
+    let preload = agent_library::preload(agent);
+    let name = collector.server_name();
+    let program = Program::start(interpreter, target.words(), &preload, name, inherited)?;
+    let pid = program.pid();
+    collector.watch(pid.as_raw_pid().unsigned_abs())?;
+    loop {
+        match collector.wait(signals.descriptor())? {
+            Step::Woken => signals.forward_to(pid),
+            Step::RootEnded => break,
+            Step::Refused(newcomer) => {
+                program.kill();
+                program.wait()?;
+                return Err(anyhow!(refusal_text(interpreter, &newcomer)));
+            }
+        }
+    }
+    let ended = program.wait().context("cannot learn how the program ended")?;
+    let meta = Meta {
+        command: target.words().iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        interpreter: interpreter.path.display().to_string(),
+        memlens_version: env!("CARGO_PKG_VERSION").to_owned(),
+        working_directory: std::env::current_dir()
+            .map_or_else(|_| String::new(), |folder| folder.display().to_string()),
+        exit: ended.exit,
+        ..Meta::default()
+    };
+    let recording = collector.finish(meta, ended.high_water_bytes);
+    Ok(Recorded { ended, capture: recording.is_begun.then_some(recording.capture) })
+}
+
+fn destination(output: Option<PathBuf>, target: &Target) -> PathBuf {
+    output.unwrap_or_else(|| format!("memlens-{}-{}.mlens", target.short_name(), std::process::id()).into())
+}
+
+fn print_closing(capture: &Capture, destination: &Path, file_bytes: u64) {
+    let mut out = std::io::stderr().lock();
+    // Nobody may be reading standard error any more; the capture is written all the same.
+    let _ = closing::write_summary(capture, &mut out);
+    let _ = closing::write_account(capture, destination, file_bytes, &mut out);
+}
+
+fn unreached_text(interpreter: &Interpreter) -> String {
+    format!(
+        "no Python started by {} loaded the agent (a static executable, or LD_PRELOAD was removed)",
+        interpreter.path.display()
+    )
+}
+
+/// Why an interpreter is not recorded, in one line that names it and its version.
+fn refusal_text(interpreter: &Interpreter, newcomer: &Newcomer) -> String {
+    let path = newcomer.executable.as_deref().unwrap_or(&interpreter.path).display();
+    let version = match newcomer.python_version {
+        0 => String::new(),
+        version => format!(" {}", version_text(version)),
+    };
+    if newcomer.agent_version != SHARED_VERSION {
+        return "the agent belongs to another version of memlens: the installation is mixed".to_owned();
+    }
+    match newcomer.python_kind {
+        PYTHON_NONE => format!("{path} is not a Python interpreter"),
+        PYTHON_UNSUPPORTED => {
+            format!("{path} is CPython{version}, which memlens cannot record (3.9 to 3.13 it can)")
+        }
+        PYTHON_FREE_THREADED => {
+            format!("{path} is a free-threaded CPython{version}, which memlens cannot record yet")
+        }
+        PYTHON_SUPPORTED => format!("{path} cannot be recorded"),
+        _ => format!("{path} is a Python{version} other than CPython, which memlens cannot record"),
+    }
+}
