@@ -35,8 +35,8 @@ def main():
             del blocks[key]
             events.append((key, 0, 0))
         if number == 230:
-            extra = [bytes(8 * UNIT - HEADER) for _ in range(4)]
-            events.append(("extra", 32, sys._getframe().f_lineno - 1))
+            extra = [bytes(24 * UNIT - HEADER) for _ in range(4)]
+            events.append(("extra", 96, sys._getframe().f_lineno - 1))
             del extra
             events.append(("extra", 0, 0))
     print(json.dumps(replay(events)))
