@@ -23,6 +23,9 @@ const MODULES: [&str; 10] = [
 /// Recorded on these versions.
 const MINORS: std::ops::RangeInclusive<u32> = 11..=13;
 
+/// A job that a shell started in the background ignores SIGINT, and some of the modules then fail: undo that.
+const WITH_SIGINT: &str = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])";
+
 /// A hanging module is a failed one.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
@@ -100,13 +103,13 @@ impl Verdict {
 fn compare(interpreter: &Interpreter, module: &str) -> Outcome<Verdict> {
     let folder = shell::target().join("stdlib").join(interpreter.version());
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut plain = Command::new(&interpreter.path);
+    let mut plain = with_sigint(interpreter, &interpreter.path);
     plain.args(["-m", "test", module]);
     let plain = timed(&mut plain, &folder, &format!("{module}.plain.log"))?;
     if !plain.passed {
         return Ok(Verdict::FailsWithoutMemlens);
     }
-    let mut recorded = Command::new(shell::memlens());
+    let mut recorded = with_sigint(interpreter, &shell::memlens());
     recorded
         .args(["run", "-q", "--force", "-o"])
         .arg(folder.join(format!("{module}.mlens")));
@@ -126,6 +129,12 @@ fn compare(interpreter: &Interpreter, module: &str) -> Outcome<Verdict> {
             recorded: recorded.time,
         },
     })
+}
+
+fn with_sigint(interpreter: &Interpreter, program: &Path) -> Command {
+    let mut command = Command::new(&interpreter.path);
+    command.args(["-I", "-S", "-c", WITH_SIGINT]).arg(program);
+    command
 }
 
 struct Timed {

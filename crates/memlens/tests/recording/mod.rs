@@ -1,7 +1,11 @@
 //! What the tests share: the interpreters to test, a program recorded by the real binary, and its capture with names.
 //!
 //! `cargo xtask test` lists the interpreters in MEMLENS_TEST_PYTHONS; without it, `python3` alone is tested.
-#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses its own part of this"
+)]
 
 pub mod observed;
 
