@@ -226,11 +226,15 @@ def by_regex(depth):
     re.sub("b", replace, "abc")
 
 
+# Not written out in the line that evaluates it: compiling makes blocks of its own there.
+EVALUATED = "drop(bytes(size()), here())"
+
+
 def by_exec(depth):
     source = "drop(bytes(size()), here())\n\ndef inner():\n    drop(bytes(size()), here())\n    step(depth)\n\ninner()\n"
     scope = dict(globals(), depth=depth)
     exec(compile(source, "<made up %d>" % state.random.randrange(3), "exec"), scope)
-    eval("drop(bytes(size()), here())")
+    eval(EVALUATED)
 
 
 def by_del(depth):

@@ -36,9 +36,7 @@ impl Interpreter {
     pub fn default_one() -> Outcome<Self> {
         probe(Path::new("python3"))
             .or_else(|| all().pop())
-            .ok_or_else(|| {
-                "no CPython 3.9 to 3.13 found: put python3 on PATH or name one with --python".into()
-            })
+            .ok_or_else(|| "no CPython 3.9 to 3.13 found: put python3 on PATH or name one with --python".into())
     }
 }
 
@@ -48,11 +46,7 @@ pub fn named_or_all(names: &[String]) -> Outcome<Vec<Interpreter>> {
         return names.iter().map(|name| Interpreter::named(name)).collect();
     }
     let found = all();
-    if found.is_empty() {
-        Err("no CPython 3.9 to 3.13 found".into())
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err("no CPython 3.9 to 3.13 found".into()) } else { Ok(found) }
 }
 
 /// One interpreter of each supported minor version, oldest first; `python3` on PATH is preferred for its own version.
@@ -77,10 +71,7 @@ fn candidates() -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
         };
-        let mut installed: Vec<_> = entries
-            .flatten()
-            .map(|entry| entry.path().join("bin/python3"))
-            .collect();
+        let mut installed: Vec<_> = entries.flatten().map(|entry| entry.path().join("bin/python3")).collect();
         installed.sort();
         paths.extend(installed.into_iter().filter(|path| path.exists()));
     }
@@ -89,9 +80,7 @@ fn candidates() -> Vec<PathBuf> {
 
 /// Where pyenv and uv put interpreters.
 fn installation_folders() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let pyenv = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     vec![pyenv.join("versions"), home.join(".local/share/uv/python")]
 }
@@ -110,8 +99,7 @@ fn parse_probe(answer: &str) -> Option<Interpreter> {
     let mut number = || words.next()?.parse::<u32>().ok();
     let (major, minor, micro, is_free_threaded) = (number()?, number()?, number()?, number()?);
     let path = PathBuf::from(words.next()?);
-    let is_supported =
-        is_cpython && major == 3 && SUPPORTED_MINORS.contains(&minor) && is_free_threaded == 0;
+    let is_supported = is_cpython && major == 3 && SUPPORTED_MINORS.contains(&minor) && is_free_threaded == 0;
     is_supported.then_some(Interpreter { path, minor, micro })
 }
 
@@ -121,15 +109,8 @@ mod tests {
 
     #[test]
     fn a_cpython_is_taken_with_its_path() {
-        let expected = Interpreter {
-            path: "/opt/my python/bin/python3".into(),
-            minor: 12,
-            micro: 1,
-        };
-        assert_eq!(
-            parse_probe("CPython 3 12 1 0 /opt/my python/bin/python3\n"),
-            Some(expected)
-        );
+        let expected = Interpreter { path: "/opt/my python/bin/python3".into(), minor: 12, micro: 1 };
+        assert_eq!(parse_probe("CPython 3 12 1 0 /opt/my python/bin/python3\n"), Some(expected));
     }
 
     #[test]

@@ -24,7 +24,8 @@ const MODULES: [&str; 10] = [
 const MINORS: std::ops::RangeInclusive<u32> = 11..=13;
 
 /// A job that a shell started in the background ignores SIGINT, and some of the modules then fail: undo that.
-const WITH_SIGINT: &str = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])";
+const WITH_SIGINT: &str =
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])";
 
 /// A hanging module is a failed one.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
@@ -42,34 +43,16 @@ pub fn run(arguments: &[String]) -> Outcome {
 /// Runs the modules (or only those named) on every interpreter of 3.11 to 3.13; fails if memlens breaks one of them.
 pub fn check(interpreters: &[Interpreter], only: &[String]) -> Outcome {
     let mut broken = Vec::new();
-    for interpreter in interpreters
-        .iter()
-        .filter(|interpreter| MINORS.contains(&interpreter.minor))
-    {
-        for module in MODULES
-            .into_iter()
-            .filter(|module| only.is_empty() || only.iter().any(|name| name == module))
-        {
+    for interpreter in interpreters.iter().filter(|interpreter| MINORS.contains(&interpreter.minor)) {
+        for module in MODULES.into_iter().filter(|module| only.is_empty() || only.iter().any(|name| name == module)) {
             let verdict = compare(interpreter, module)?;
-            eprintln!(
-                "stdlib {:8} {module:16} {}",
-                interpreter.version(),
-                verdict.words()
-            );
+            eprintln!("stdlib {:8} {module:16} {}", interpreter.version(), verdict.words());
             if let Verdict::Broken { log, .. } = verdict {
-                broken.push(format!(
-                    "{module} on {} (log: {})",
-                    interpreter.version(),
-                    log.display()
-                ));
+                broken.push(format!("{module} on {} (log: {})", interpreter.version(), log.display()));
             }
         }
     }
-    if broken.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("memlens breaks {}", broken.join(", ")))
-    }
+    if broken.is_empty() { Ok(()) } else { Err(format!("memlens breaks {}", broken.join(", "))) }
 }
 
 enum Verdict {
@@ -82,19 +65,11 @@ impl Verdict {
     fn words(&self) -> String {
         match self {
             Self::Passes { plain, recorded } => {
-                format!(
-                    "passes ({:.1} s plain, {:.1} s recorded)",
-                    plain.as_secs_f64(),
-                    recorded.as_secs_f64()
-                )
+                format!("passes ({:.1} s plain, {:.1} s recorded)", plain.as_secs_f64(), recorded.as_secs_f64())
             }
             Self::FailsWithoutMemlens => "fails without memlens too: not compared".into(),
             Self::Broken { log, recorded } => {
-                format!(
-                    "BROKEN by memlens after {:.1} s: {}",
-                    recorded.as_secs_f64(),
-                    log.display()
-                )
+                format!("BROKEN by memlens after {:.1} s: {}", recorded.as_secs_f64(), log.display())
             }
         }
     }
@@ -110,24 +85,13 @@ fn compare(interpreter: &Interpreter, module: &str) -> Outcome<Verdict> {
         return Ok(Verdict::FailsWithoutMemlens);
     }
     let mut recorded = with_sigint(interpreter, &shell::memlens());
-    recorded
-        .args(["run", "-q", "--force", "-o"])
-        .arg(folder.join(format!("{module}.mlens")));
-    recorded
-        .arg("--python")
-        .arg(&interpreter.path)
-        .args(["-m", "test", module]);
+    recorded.args(["run", "-q", "--force", "-o"]).arg(folder.join(format!("{module}.mlens")));
+    recorded.arg("--python").arg(&interpreter.path).args(["-m", "test", module]);
     let log = format!("{module}.recorded.log");
     let recorded = timed(&mut recorded, &folder, &log)?;
     Ok(match recorded.passed {
-        true => Verdict::Passes {
-            plain: plain.time,
-            recorded: recorded.time,
-        },
-        false => Verdict::Broken {
-            log: folder.join(log),
-            recorded: recorded.time,
-        },
+        true => Verdict::Passes { plain: plain.time, recorded: recorded.time },
+        false => Verdict::Broken { log: folder.join(log), recorded: recorded.time },
     })
 }
 
@@ -149,30 +113,15 @@ fn timed(command: &mut Command, folder: &Path, log: &str) -> Outcome<Timed> {
     let output = open()?;
     let errors = output.try_clone().map_err(|error| error.to_string())?;
     let start = Instant::now();
-    command
-        .current_dir(folder)
-        .stdin(std::process::Stdio::null())
-        .stdout(output)
-        .stderr(errors);
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    command.current_dir(folder).stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
+    let mut child = command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
     loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(Timed {
-                passed: status.success(),
-                time: start.elapsed(),
-            });
+            return Ok(Timed { passed: status.success(), time: start.elapsed() });
         }
         if start.elapsed() > TIME_LIMIT {
-            child
-                .kill()
-                .and_then(|()| child.wait())
-                .map_err(|error| error.to_string())?;
-            return Ok(Timed {
-                passed: false,
-                time: start.elapsed(),
-            });
+            child.kill().and_then(|()| child.wait()).map_err(|error| error.to_string())?;
+            return Ok(Timed { passed: false, time: start.elapsed() });
         }
         std::thread::sleep(Duration::from_millis(20));
     }

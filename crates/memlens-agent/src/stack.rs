@@ -484,16 +484,13 @@ fn intern_node<V: Layout>(
 ) -> Option<u32> {
     // SAFETY: `frame` is in the calling thread's chain, whose frames do not change meanwhile.
     let node = match unsafe { V::place(frame, python::found().code_type) } {
-        Place::Hidden => parent,
+        Place::Hidden { .. } => parent,
         Place::Unreadable => {
             agent::header().unreadable_stacks.fetch_add(1, Relaxed);
             parent
         }
         Place::Code { code, instruction } => {
-            let id = match cold.live_codes.get(code as usize) {
-                Some(id) => id,
-                None => register_code::<V>(cold, code)?,
-            };
+            let id = known_code::<V>(cold, code)?;
             let line = line_of::<V>(cold, code, instruction);
             cold.interner.node(&mut cold.memory, parent, id, line)?
         }
@@ -503,7 +500,11 @@ fn intern_node<V: Layout>(
     Some(node)
 }
 
-fn register_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u32> {
+/// The record of a code object, which is made when it is first met.
+fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u32> {
+    if let Some(code) = cold.live_codes.get(address as usize) {
+        return Some(code);
+    }
     // SAFETY: a frame that is running holds a reference to its code object.
     let code = unsafe { read_code(address, &V::CODE) };
     let text = |text: memlens_cpython::code::Text<'static>| RawText { bytes: text.bytes, width: text.width };
@@ -518,7 +519,7 @@ fn register_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u
 /// are one place, else a recursion would have as many stacks as there are paths through it.
 fn line_of<V: Layout>(cold: &mut Cold, address: *const c_void, instruction: u32) -> u32 {
     if cold.lines.as_ref().is_none_or(|(code, _)| *code != address as usize) {
-        // SAFETY: as in `register_code`; the cursor is dropped when the code object is (`forget_code`).
+        // SAFETY: as in `known_code`; the cursor is dropped when the code object is (`forget_code`).
         let code = unsafe { read_code(address, &V::CODE) };
         let cursor = LineCursor::new(code.line_table, code.first_line, V::MINOR << 16 | 0x0300_0000);
         cold.lines = Some((address as usize, cursor));
@@ -533,7 +534,14 @@ fn remember<V: Layout>(cold: &mut Cold, writer: &mut Writer, key: Key, frame: *c
     }
     if writer.is_main && !frame.is_null() {
         // SAFETY: as in `intern_node`.
-        if let Place::Code { code, .. } = unsafe { V::place(frame, python::found().code_type) } {
+        let (Place::Code { code, .. } | Place::Hidden { code }) =
+            (unsafe { V::place(frame, python::found().code_type) })
+        else {
+            return Some(());
+        };
+        // A key that means "hidden" is as short-lived as any other.
+        if !code.is_null() {
+            known_code::<V>(cold, code)?;
             cold.live_codes.add_key(&mut cold.memory, code as usize, key)?;
         }
     }

@@ -23,8 +23,6 @@ pub use memlens_format::{
 };
 pub use origin::Origin;
 pub use pattern::Pattern;
-pub use profile::{
-    File, FileId, Function, FunctionId, Line, LineId, Profile, ProfileNode, StackSite,
-};
+pub use profile::{File, FileId, Function, FunctionId, Line, LineId, Profile, ProfileNode, StackSite};
 pub use summary::{LineShare, Summary};
 pub use tree::{CallTree, TreeNode};

@@ -38,14 +38,8 @@ impl LineQuery {
         let file = &profile.files()[function.file.0 as usize];
         let is_named = self.file.is_some() || self.function.is_some();
         (is_named || self.scope == Scope::All || file.origin == Origin::Own)
-            && self
-                .file
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(&file.path))
-            && self
-                .function
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(&function.name))
+            && self.file.as_ref().is_none_or(|pattern| pattern.matches(&file.path))
+            && self.function.as_ref().is_none_or(|pattern| pattern.matches(&function.name))
     }
 }
 
@@ -98,11 +92,7 @@ impl Lines {
     pub fn new(profile: &Profile, query: &LineQuery) -> Self {
         let own = figures_of_nodes(profile);
         let places = Places::new(profile, own, query);
-        Self {
-            files: places.files(),
-            total: places.total(),
-            elsewhere: places.elsewhere,
-        }
+        Self { files: places.files(), total: places.total(), elsewhere: places.elsewhere }
     }
 }
 
@@ -110,11 +100,7 @@ impl Lines {
 fn figures_of_nodes(profile: &Profile) -> Vec<Figures> {
     let outside = profile.nodes().len();
     let mut figures = vec![Figures::default(); outside + 1];
-    for site in profile
-        .sites()
-        .iter()
-        .filter(|site| site.allocator.is_heap())
-    {
+    for site in profile.sites().iter().filter(|site| site.allocator.is_heap()) {
         figures[site.node.map_or(outside, |node| node.0 as usize)].add(&Figures {
             allocated_bytes: site.allocated_bytes,
             peak_bytes: site.peak_bytes,
@@ -152,12 +138,7 @@ struct Place {
 }
 
 fn places(count: usize) -> Vec<Place> {
-    (0..count)
-        .map(|_| Place {
-            depth: 0,
-            figures: Figures::default(),
-        })
-        .collect()
+    (0..count).map(|_| Place { depth: 0, figures: Figures::default() }).collect()
 }
 
 /// The figures of every line, function and file.
@@ -177,9 +158,7 @@ impl<'p> Places<'p> {
         let functions = profile.functions().len() as u32;
         let mut places = Self {
             profile,
-            wanted: (0..functions)
-                .map(|function| query.wants(profile, FunctionId(function)))
-                .collect(),
+            wanted: (0..functions).map(|function| query.wants(profile, FunctionId(function))).collect(),
             own_of_lines: vec![Figures::default(); profile.lines().len()],
             lines: places(profile.lines().len()),
             functions: places(profile.functions().len()),
@@ -190,9 +169,7 @@ impl<'p> Places<'p> {
         let inclusive = inclusive_figures(profile, &places.own);
         let callees: Callees = profile.callees();
         let mut wanted_depth = 0u32;
-        callees.walk(profile.nodes(), |step| {
-            places.step(step, &inclusive, &mut wanted_depth)
-        });
+        callees.walk(profile.nodes(), |step| places.step(step, &inclusive, &mut wanted_depth));
         places
     }
 
@@ -201,11 +178,7 @@ impl<'p> Places<'p> {
         let id = self.profile.nodes()[node.0 as usize].line;
         let function = self.profile.lines()[id.0 as usize].function.0 as usize;
         let file = self.profile.functions()[function].file.0 as usize;
-        let stack = [
-            &mut self.lines[id.0 as usize],
-            &mut self.functions[function],
-            &mut self.files[file],
-        ];
+        let stack = [&mut self.lines[id.0 as usize], &mut self.functions[function], &mut self.files[file]];
         if matches!(step, Step::Leave(_)) {
             stack.into_iter().for_each(|place| place.depth -= 1);
             *wanted_depth -= u32::from(self.wanted[function]);
@@ -236,11 +209,7 @@ impl<'p> Places<'p> {
         for (index, line) in self.profile.lines().iter().enumerate() {
             let inclusive = self.lines[index].figures;
             if self.wanted[line.function.0 as usize] && !inclusive.is_empty() {
-                let figures = LineFigures {
-                    line: line.line,
-                    inclusive,
-                    own: self.own_of_lines[index],
-                };
+                let figures = LineFigures { line: line.line, inclusive, own: self.own_of_lines[index] };
                 lines_of_functions[line.function.0 as usize].push(figures);
             }
         }
@@ -252,11 +221,7 @@ impl<'p> Places<'p> {
             lines.sort_by_key(|line| line.line);
             let file = self.profile.functions()[index].file.0 as usize;
             let function = FunctionId(index as u32);
-            functions_of_files[file].push(FunctionLines {
-                function,
-                figures: self.functions[index].figures,
-                lines,
-            });
+            functions_of_files[file].push(FunctionLines { function, figures: self.functions[index].figures, lines });
         }
         let mut files = Vec::new();
         for (index, mut functions) in functions_of_files.into_iter().enumerate() {
@@ -264,11 +229,7 @@ impl<'p> Places<'p> {
                 continue;
             }
             functions.sort_by_key(|function| (weight(&function.figures), function.function));
-            files.push(FileLines {
-                file: FileId(index as u32),
-                figures: self.files[index].figures,
-                functions,
-            });
+            files.push(FileLines { file: FileId(index as u32), figures: self.files[index].figures, functions });
         }
         files.sort_by_key(|file| (weight(&file.figures), file.file));
         files
@@ -277,8 +238,5 @@ impl<'p> Places<'p> {
 
 /// What matters first: what was held at the peak, then what was allocated at all.
 fn weight(figures: &Figures) -> (Reverse<u64>, Reverse<u64>) {
-    (
-        Reverse(figures.peak_bytes),
-        Reverse(figures.allocated_bytes),
-    )
+    (Reverse(figures.peak_bytes), Reverse(figures.allocated_bytes))
 }

@@ -33,9 +33,7 @@ fn is_standard_library(path: &str) -> bool {
     path.split('/').any(|component| {
         let version = component.strip_prefix("python");
         let is_folder = matches!(above, "lib" | "lib64") && version.is_some_and(starts_with_digit);
-        let is_zip = version
-            .and_then(|version| version.strip_suffix(".zip"))
-            .is_some_and(starts_with_digit);
+        let is_zip = version.and_then(|version| version.strip_suffix(".zip")).is_some_and(starts_with_digit);
         above = component;
         is_folder || is_zip
     })
@@ -64,14 +62,8 @@ mod tests {
             ("/usr/lib/python3.12/json/decoder.py", Origin::Library),
             ("/usr/lib64/python3.9/json/decoder.py", Origin::Library),
             ("/usr/lib/python312.zip/json/decoder.py", Origin::Library),
-            (
-                "/opt/venv/lib/python3.12/site-packages/pandas/core/frame.py",
-                Origin::Library,
-            ),
-            (
-                "/usr/lib/python3/dist-packages/apt/cache.py",
-                Origin::Library,
-            ),
+            ("/opt/venv/lib/python3.12/site-packages/pandas/core/frame.py", Origin::Library),
+            ("/usr/lib/python3/dist-packages/apt/cache.py", Origin::Library),
         ] {
             assert_eq!(Origin::of(path, &script), origin, "{path}");
         }

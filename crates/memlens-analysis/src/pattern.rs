@@ -25,9 +25,7 @@ impl Pattern {
         }
         let pattern: Vec<char> = self.text.chars().collect();
         let tails = name.match_indices('/').map(|(slash, _)| &name[slash + 1..]);
-        std::iter::once(name)
-            .chain(tails)
-            .any(|tail| glob(&pattern, tail))
+        std::iter::once(name).chain(tails).any(|tail| glob(&pattern, tail))
     }
 }
 
@@ -79,11 +77,7 @@ mod tests {
             ("*a*b", "xaxxab", true),
             ("*a*b", "xaxxa", false),
         ] {
-            assert_eq!(
-                Pattern::new(pattern).matches(name),
-                expected,
-                "{pattern} {name}"
-            );
+            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
         }
     }
 }

@@ -92,11 +92,7 @@ impl Profile {
     /// If an id in the capture is out of range, which no decoded capture's is.
     pub fn new(capture: Capture) -> Self {
         let mut names = Names::new(&capture.strings, &capture.meta);
-        let lines_of_frames: Vec<LineId> = capture
-            .frames
-            .iter()
-            .map(|frame| names.line(frame))
-            .collect();
+        let lines_of_frames: Vec<LineId> = capture.frames.iter().map(|frame| names.line(frame)).collect();
         let (nodes, node_ids) = merge_nodes(&capture.nodes, &lines_of_frames);
         let renumber = |node: Option<NodeId>| node.map(|node| node_ids[node.0 as usize]);
         let (sites, site_ids) = merge_sites(capture.sites, renumber);
@@ -107,11 +103,7 @@ impl Profile {
             nodes,
             sites,
             releases: merge_releases(capture.releases, renumber),
-            slices: capture
-                .slices
-                .into_iter()
-                .map(|slice| renumber_slice(slice, &site_ids))
-                .collect(),
+            slices: capture.slices.into_iter().map(|slice| renumber_slice(slice, &site_ids)).collect(),
             meta: capture.meta,
             processes: capture.processes,
             timeline: capture.timeline,
@@ -195,8 +187,7 @@ impl Profile {
 
     /// The innermost line of a stack that is in the user's own code.
     pub fn own_line(&self, node: Option<NodeId>) -> Option<LineId> {
-        self.stack(node)
-            .find(|line| self.file(*line).origin == Origin::Own)
+        self.stack(node).find(|line| self.file(*line).origin == Origin::Own)
     }
 
     /// Sites live at the peak, over all processes, largest first. `heap` tells those of the heap from file-backed mappings.
@@ -204,9 +195,7 @@ impl Profile {
         let mut merged: Vec<StackSite> = self
             .sites
             .iter()
-            .filter(|site| {
-                site.allocator.is_heap() == heap && (site.peak_bytes > 0 || site.peak_count > 0)
-            })
+            .filter(|site| site.allocator.is_heap() == heap && (site.peak_bytes > 0 || site.peak_count > 0))
             .map(|site| StackSite {
                 node: site.node,
                 allocator: site.allocator,
@@ -225,9 +214,7 @@ impl Profile {
                 same
             });
         }
-        merged.sort_unstable_by_key(|site| {
-            (std::cmp::Reverse(site.bytes), site.node, site.allocator)
-        });
+        merged.sort_unstable_by_key(|site| (std::cmp::Reverse(site.bytes), site.node, site.allocator));
         merged
     }
 
@@ -244,10 +231,7 @@ struct Table<Key, Row> {
 
 impl<Key: Eq + Hash, Row> Table<Key, Row> {
     fn with_capacity(rows: usize) -> Self {
-        Self {
-            rows: Vec::new(),
-            ids: HashMap::with_capacity(rows),
-        }
+        Self { rows: Vec::new(), ids: HashMap::with_capacity(rows) }
     }
 
     fn intern(&mut self, key: Key, row: impl FnOnce() -> Row) -> u32 {
@@ -284,36 +268,25 @@ impl<'c> Names<'c> {
         let name = self.strings[frame.function.0 as usize].as_str();
         let meta = self.meta;
         let file = FileId(self.files.intern(path, || file(path, meta)));
-        let function =
-            FunctionId(
-                self.functions
-                    .intern((name, file, frame.first_line), || Function {
-                        name: name.to_owned(),
-                        file,
-                        line: frame.first_line,
-                    }),
-            );
-        let line = Line {
-            function,
-            line: frame.line,
-        };
+        let function = FunctionId(self.functions.intern((name, file, frame.first_line), || Function {
+            name: name.to_owned(),
+            file,
+            line: frame.first_line,
+        }));
+        let line = Line { function, line: frame.line };
         LineId(self.lines.intern(line, || line))
     }
 }
 
 fn file(path: &str, meta: &Meta) -> File {
-    let is_absolute =
-        path.is_empty() || path.starts_with(['/', '<']) || meta.working_directory.is_empty();
+    let is_absolute = path.is_empty() || path.starts_with(['/', '<']) || meta.working_directory.is_empty();
     let path = if is_absolute {
         path.to_owned()
     } else {
         let folder = meta.working_directory.trim_end_matches('/');
         format!("{folder}/{}", path.trim_start_matches("./"))
     };
-    File {
-        origin: Origin::of(&path, &meta.command),
-        path,
-    }
+    File { origin: Origin::of(&path, &meta.command), path }
 }
 
 /// One node for each stack of lines, and what each node of the capture became.
@@ -322,20 +295,14 @@ fn merge_nodes(nodes: &[Node], lines_of_frames: &[LineId]) -> (Vec<ProfileNode>,
     let mut ids: Vec<NodeId> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let parent = node.parent.map(|parent| ids[parent.0 as usize]);
-        let row = ProfileNode {
-            parent,
-            line: lines_of_frames[node.frame.0 as usize],
-        };
+        let row = ProfileNode { parent, line: lines_of_frames[node.frame.0 as usize] };
         ids.push(NodeId(merged.intern(row, || row)));
     }
     (merged.rows, ids)
 }
 
 /// One site for each process, stack and allocator, and what each site of the capture became.
-fn merge_sites(
-    sites: Vec<Site>,
-    renumber: impl Fn(Option<NodeId>) -> Option<NodeId>,
-) -> (Vec<Site>, Vec<SiteId>) {
+fn merge_sites(sites: Vec<Site>, renumber: impl Fn(Option<NodeId>) -> Option<NodeId>) -> (Vec<Site>, Vec<SiteId>) {
     let mut merged = Table::with_capacity(sites.len());
     let mut ids = Vec::with_capacity(sites.len());
     for mut site in sites {
@@ -362,10 +329,7 @@ fn add_site(site: &mut Site, other: &Site) {
     add(&mut site.temporary_bytes, other.temporary_bytes);
 }
 
-fn merge_releases(
-    releases: Vec<Release>,
-    renumber: impl Fn(Option<NodeId>) -> Option<NodeId>,
-) -> Vec<Release> {
+fn merge_releases(releases: Vec<Release>, renumber: impl Fn(Option<NodeId>) -> Option<NodeId>) -> Vec<Release> {
     let mut merged = Table::with_capacity(releases.len());
     for mut release in releases {
         release.node = renumber(release.node);

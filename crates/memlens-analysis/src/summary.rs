@@ -65,11 +65,7 @@ impl Summary {
 
     fn add_totals(&mut self, profile: &Profile) {
         let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
-        for site in profile
-            .sites()
-            .iter()
-            .filter(|site| site.allocator.is_heap())
-        {
+        for site in profile.sites().iter().filter(|site| site.allocator.is_heap()) {
             add(&mut self.end_bytes, site.live_bytes);
             add(&mut self.end_count, site.live_count);
             add(&mut self.allocations, site.allocations);
@@ -85,15 +81,9 @@ impl Summary {
 fn own_lines(profile: &Profile, sites: &[StackSite]) -> Vec<LineShare> {
     let owners = owners_of_nodes(profile);
     let none = profile.lines().len();
-    let share = |line: Option<LineId>| LineShare {
-        line,
-        bytes: 0,
-        count: 0,
-    };
-    let mut shares: Vec<LineShare> = (0..none)
-        .map(|line| share(Some(LineId(line as u32))))
-        .chain([share(None)])
-        .collect();
+    let share = |line: Option<LineId>| LineShare { line, bytes: 0, count: 0 };
+    let mut shares: Vec<LineShare> =
+        (0..none).map(|line| share(Some(LineId(line as u32)))).chain([share(None)]).collect();
     for site in sites {
         let owner = site.node.and_then(|node| owners[node.0 as usize]);
         let share = &mut shares[owner.map_or(none, |line| line.0 as usize)];

@@ -38,11 +38,7 @@ impl CallTree {
     pub fn new(profile: &Profile) -> Self {
         let mut bytes = vec![(0u64, 0u64, 0u64); profile.nodes().len()];
         let mut tree = Self::default();
-        for site in profile
-            .sites()
-            .iter()
-            .filter(|site| site.allocator.is_heap())
-        {
+        for site in profile.sites().iter().filter(|site| site.allocator.is_heap()) {
             tree.bytes = tree.bytes.saturating_add(site.peak_bytes);
             match site.node {
                 Some(NodeId(node)) => {
@@ -77,14 +73,7 @@ impl CallTree {
             let parent = node.parent.and_then(|parent| kept[parent.0 as usize]);
             let index = self.nodes.len();
             kept.push(Some(index));
-            self.nodes.push(TreeNode {
-                line: node.line,
-                parent,
-                bytes,
-                count,
-                own_bytes,
-                callees: Vec::new(),
-            });
+            self.nodes.push(TreeNode { line: node.line, parent, bytes, count, own_bytes, callees: Vec::new() });
             match parent {
                 Some(parent) => self.nodes[parent].callees.push(index),
                 None => self.roots.push(index),

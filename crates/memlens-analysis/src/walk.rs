@@ -23,11 +23,7 @@ pub(crate) struct Callees {
 impl Callees {
     /// Takes one pass over the nodes.
     pub(crate) fn new(nodes: &[ProfileNode]) -> Self {
-        let mut callees = Self {
-            first: vec![NONE; nodes.len()],
-            next: vec![NONE; nodes.len()],
-            first_root: NONE,
-        };
+        let mut callees = Self { first: vec![NONE; nodes.len()], next: vec![NONE; nodes.len()], first_root: NONE };
         for (index, node) in nodes.iter().enumerate().rev() {
             let head = match node.parent {
                 Some(parent) => &mut callees.first[parent.0 as usize],

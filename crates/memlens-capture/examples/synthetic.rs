@@ -43,19 +43,10 @@ impl Random {
 fn frames(random: &mut Random) -> (Vec<String>, Vec<Frame>) {
     let file = |index: u32| match index % 4 {
         0 => format!("/srv/app/module_{index}/part.py"),
-        _ => format!(
-            "/usr/lib/python3/dist-packages/package_{index}/module_{}.py",
-            index / 7
-        ),
+        _ => format!("/usr/lib/python3/dist-packages/package_{index}/module_{}.py", index / 7),
     };
     let strings = (0..STRINGS)
-        .map(|index| {
-            if index < FILES {
-                file(index)
-            } else {
-                format!("Class_{}.method_{index}", index % 97)
-            }
-        })
+        .map(|index| if index < FILES { file(index) } else { format!("Class_{}.method_{index}", index % 97) })
         .collect();
     let frames = (0..FRAMES)
         .map(|index| {
@@ -76,47 +67,23 @@ fn nodes(random: &mut Random) -> Vec<Node> {
     let mut nodes = Vec::with_capacity(NODES as usize);
     for index in 0..NODES {
         let reach = index.min(1 + random.skewed(8) as u32);
-        let parent = (reach > 0)
-            .then(|| index - reach)
-            .filter(|parent| depth[*parent as usize] + 1 < DEEPEST);
+        let parent = (reach > 0).then(|| index - reach).filter(|parent| depth[*parent as usize] + 1 < DEEPEST);
         depth[index as usize] = parent.map_or(0, |parent| depth[parent as usize] + 1);
-        nodes.push(Node {
-            parent: parent.map(NodeId),
-            frame: FrameId(random.below(u64::from(FRAMES)) as u32),
-        });
+        nodes.push(Node { parent: parent.map(NodeId), frame: FrameId(random.below(u64::from(FRAMES)) as u32) });
     }
     nodes
 }
 
 fn site(random: &mut Random, index: u32) -> Site {
-    let allocators = [
-        Allocator::Pyobject,
-        Allocator::Pyobject,
-        Allocator::Pymem,
-        Allocator::Malloc,
-    ];
+    let allocators = [Allocator::Pyobject, Allocator::Pyobject, Allocator::Pymem, Allocator::Malloc];
     let allocations = 1 + random.skewed(16);
     let size = 16 + 16 * random.skewed(8);
-    let live_count = if random.below(3) == 0 {
-        random.below(allocations + 1)
-    } else {
-        0
-    };
-    let peak_count = if random.below(2) == 0 {
-        random.below(allocations + 1)
-    } else {
-        live_count
-    };
-    let temporary_count = if random.below(4) == 0 {
-        random.below(allocations - live_count + 1)
-    } else {
-        0
-    };
+    let live_count = if random.below(3) == 0 { random.below(allocations + 1) } else { 0 };
+    let peak_count = if random.below(2) == 0 { random.below(allocations + 1) } else { live_count };
+    let temporary_count = if random.below(4) == 0 { random.below(allocations - live_count + 1) } else { 0 };
     Site {
         process: 0,
-        node: Some(NodeId(
-            (u64::from(index) * u64::from(NODES) / u64::from(SITES)) as u32,
-        )),
+        node: Some(NodeId((u64::from(index) * u64::from(NODES) / u64::from(SITES)) as u32)),
         allocator: allocators[random.below(4) as usize],
         allocations,
         allocated_bytes: allocations * size,
@@ -135,11 +102,7 @@ fn slice(random: &mut Random, index: u64) -> Slice {
     while site < SITES {
         let allocations = 1 + random.skewed(8);
         let size = 16 + 16 * random.skewed(8);
-        let kept = if random.below(3) == 0 {
-            random.below(allocations + 1)
-        } else {
-            0
-        };
+        let kept = if random.below(3) == 0 { random.below(allocations + 1) } else { 0 };
         changes.push(Change {
             site: SiteId(site),
             allocations,
@@ -149,10 +112,7 @@ fn slice(random: &mut Random, index: u64) -> Slice {
         });
         site += 1 + random.skewed(8) as u32;
     }
-    Slice {
-        time_ns: index * 40_000_000,
-        changes,
-    }
+    Slice { time_ns: index * 40_000_000, changes }
 }
 
 fn synthetic() -> Capture {
@@ -164,13 +124,7 @@ fn synthetic() -> Capture {
         .step_by(3)
         .map(|node| {
             let count = 1 + random.skewed(12);
-            Release {
-                process: 0,
-                node: Some(NodeId(node)),
-                count,
-                bytes: count * 64,
-                is_file: false,
-            }
+            Release { process: 0, node: Some(NodeId(node)), count, bytes: count * 64, is_file: false }
         })
         .collect();
     let peak_bytes = sites.iter().map(|site| site.peak_bytes).sum();
@@ -185,11 +139,7 @@ fn synthetic() -> Capture {
         })
         .collect();
     let timeline = (0..4096)
-        .map(|index| Point {
-            time_ns: index * 2_500_000,
-            live_bytes: index * 65_536,
-            rss_bytes: index * 81_920,
-        })
+        .map(|index| Point { time_ns: index * 2_500_000, live_bytes: index * 65_536, rss_bytes: index * 81_920 })
         .collect();
     let meta = Meta {
         command: vec!["service.py".into()],
@@ -198,10 +148,7 @@ fn synthetic() -> Capture {
         memlens_version: env!("CARGO_PKG_VERSION").into(),
         working_directory: "/srv/app".into(),
         duration_ns: 10_240_000_000,
-        exit: Exit {
-            code: Some(0),
-            ..Exit::default()
-        },
+        exit: Exit { code: Some(0), ..Exit::default() },
         complete: true,
         peak_bytes,
         peak_time_ns: 7_000_000_000,
@@ -215,17 +162,7 @@ fn synthetic() -> Capture {
         peak_bytes,
         rss_peak_bytes: peak_bytes * 5 / 4,
     };
-    Capture {
-        meta,
-        processes: vec![process],
-        strings,
-        frames,
-        nodes,
-        sites,
-        releases,
-        slices,
-        timeline,
-    }
+    Capture { meta, processes: vec![process], strings, frames, nodes, sites, releases, slices, timeline }
 }
 
 fn milliseconds(times: usize, mut work: impl FnMut()) -> f64 {
@@ -246,20 +183,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let written = write_to(&mut std::fs::File::create(&path)?, &capture)?;
     let changes: usize = capture.slices.iter().map(|slice| slice.changes.len()).sum();
     let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "{} sites, {} nodes, {changes} changes: {} bytes",
-        SITES, NODES, written.bytes
-    )?;
+    writeln!(out, "{} sites, {} nodes, {changes} changes: {} bytes", SITES, NODES, written.bytes)?;
     for section in Section::ALL {
         let payload = encode_section(section, &capture);
         let time = milliseconds(11, || drop(encode_section(section, &capture)));
-        writeln!(
-            out,
-            "  {:10} {:>9} bytes raw, encoded in {time:.2} ms",
-            section.name(),
-            payload.len()
-        )?;
+        writeln!(out, "  {:10} {:>9} bytes raw, encoded in {time:.2} ms", section.name(), payload.len())?;
     }
     let time = milliseconds(11, || {
         write_to(&mut Vec::new(), &capture).expect("a Vec takes everything");

@@ -2,8 +2,7 @@
 use crate::Error;
 use crate::write::{FREE_RAW_BYTES, MAX_RATIO};
 use memlens_format::capture::container::{
-    CAPTURE_VERSION, Compression, ContainerErrorKind, StoredSection, StoredSections,
-    read_file_header,
+    CAPTURE_VERSION, Compression, ContainerErrorKind, StoredSection, StoredSections, read_file_header,
 };
 use memlens_format::capture::{Capture, Decoder, Section};
 use std::borrow::Cow;
@@ -61,11 +60,7 @@ impl Opened {
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.truncated {
-            "truncated"
-        } else {
-            "damaged"
-        };
+        let what = if self.truncated { "truncated" } else { "damaged" };
         write!(formatter, "the capture is {what} ({})", self.reason)?;
         let names: Vec<&str> = self.missing.iter().map(|section| section.name()).collect();
         match names.as_slice() {
@@ -82,10 +77,7 @@ pub fn open(path: &Path) -> Result<Opened, Error> {
 
 /// Reads a part of a capture.
 pub fn open_parts(path: &Path, parts: Parts) -> Result<Opened, Error> {
-    let cannot_open = |source| Error::CannotOpen {
-        path: path.to_owned(),
-        source,
-    };
+    let cannot_open = |source| Error::CannotOpen { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(cannot_open)?;
     let metadata = file.metadata().map_err(cannot_open)?;
     if metadata.is_dir() {
@@ -93,15 +85,10 @@ pub fn open_parts(path: &Path, parts: Parts) -> Result<Opened, Error> {
     }
     let length = metadata.len();
     let mut bytes = Vec::with_capacity(length.min(MAX_FILE_BYTES) as usize + 1);
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot_open)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot_open)?;
     if bytes.len() as u64 > MAX_FILE_BYTES && read_file_header(&bytes).is_ok() {
         let reason = format!("it is larger than {MAX_FILE_BYTES} bytes");
-        return Err(Error::Damaged {
-            path: path.to_owned(),
-            reason,
-        });
+        return Err(Error::Damaged { path: path.to_owned(), reason });
     }
     read(&bytes, path, parts)
 }
@@ -127,27 +114,18 @@ pub fn read(file: &[u8], path: &Path, parts: Parts) -> Result<Opened, Error> {
 
 fn check_version(file: &[u8], path: &Path) -> Result<(), Error> {
     let version = read_file_header(file).map_err(|error| match error.kind {
-        ContainerErrorKind::NotACapture => Error::NotACapture {
-            path: path.to_owned(),
-        },
+        ContainerErrorKind::NotACapture => Error::NotACapture { path: path.to_owned() },
         ContainerErrorKind::Truncated => damaged(path, "it is truncated within its first 12 bytes"),
     })?;
     match version {
         0 => Err(damaged(path, "it claims to have format version 0")),
         CAPTURE_VERSION => Ok(()),
-        version => Err(Error::NewerVersion {
-            path: path.to_owned(),
-            version,
-            newest: CAPTURE_VERSION,
-        }),
+        version => Err(Error::NewerVersion { path: path.to_owned(), version, newest: CAPTURE_VERSION }),
     }
 }
 
 fn damaged(path: &Path, reason: &str) -> Error {
-    Error::Damaged {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    }
+    Error::Damaged { path: path.to_owned(), reason: reason.to_owned() }
 }
 
 /// Gathers what can be read.
@@ -183,11 +161,7 @@ impl Salvage {
             return;
         }
         if !stored.is_intact() {
-            return self.note(format!(
-                "checksum of section {} at byte {}",
-                section.name(),
-                stored.offset()
-            ));
+            return self.note(format!("checksum of section {} at byte {}", section.name(), stored.offset()));
         }
         let payload = match decompress(&stored, MAX_RAW_BYTES - self.raw_bytes) {
             Ok(payload) => payload,
@@ -215,25 +189,15 @@ impl Salvage {
             None if missing.is_empty() => None,
             reason => {
                 let reason = reason.unwrap_or_else(|| "sections are not there".to_owned());
-                Some(Damage {
-                    truncated: self.truncated,
-                    missing,
-                    reason,
-                })
+                Some(Damage { truncated: self.truncated, missing, reason })
             }
         };
         match damage {
             Some(damage) if !self.decoder.has(Section::Meta) => {
                 let reason = format!("nothing can be read ({})", damage.reason);
-                Err(Error::Damaged {
-                    path: path.to_owned(),
-                    reason,
-                })
+                Err(Error::Damaged { path: path.to_owned(), reason })
             }
-            damage => Ok(Opened {
-                capture: self.decoder.finish(),
-                damage,
-            }),
+            damage => Ok(Opened { capture: self.decoder.finish(), damage }),
         }
     }
 
@@ -251,9 +215,7 @@ impl Salvage {
 fn decompress<'a>(section: &StoredSection<'a>, budget: u64) -> Result<Cow<'a, [u8]>, String> {
     let stored = section.stored();
     let claimed = section.raw_bytes();
-    let limit = FREE_RAW_BYTES
-        .saturating_add(MAX_RATIO.saturating_mul(stored.len() as u64))
-        .min(budget);
+    let limit = FREE_RAW_BYTES.saturating_add(MAX_RATIO.saturating_mul(stored.len() as u64)).min(budget);
     if claimed > limit {
         return Err(format!("it claims {claimed} bytes, more than {limit}"));
     }
@@ -261,13 +223,8 @@ fn decompress<'a>(section: &StoredSection<'a>, budget: u64) -> Result<Cow<'a, [u
         Some(Compression::None) if claimed == stored.len() as u64 => Ok(Cow::Borrowed(stored)),
         Some(Compression::None) => Err("its two lengths differ".to_owned()),
         Some(Compression::Zstd) => {
-            let raw = zstd::bulk::decompress(stored, claimed as usize)
-                .map_err(|error| error.to_string())?;
-            if raw.len() as u64 == claimed {
-                Ok(Cow::Owned(raw))
-            } else {
-                Err("its length is wrong".to_owned())
-            }
+            let raw = zstd::bulk::decompress(stored, claimed as usize).map_err(|error| error.to_string())?;
+            if raw.len() as u64 == claimed { Ok(Cow::Owned(raw)) } else { Err("its length is wrong".to_owned()) }
         }
         None => Err("its compression is not known".to_owned()),
     }

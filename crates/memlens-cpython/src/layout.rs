@@ -18,8 +18,12 @@ pub(crate) unsafe fn read<T: Copy>(base: *const c_void, offset: usize) -> T {
 /// What a frame turns out to be when it is looked at closely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Not a Python frame that `sys._getframe` would show: an entry shim, or a frame before its first traceable instruction.
-    Hidden,
+    /// Not a Python frame that `sys._getframe` would show: an entry shim (null), or a frame of this code object before its first traceable
+    /// instruction.
+    Hidden {
+        /// Address of the code object, or null.
+        code: *const c_void,
+    },
     /// A code object and the offset of the running instruction in bytes (`f_lasti`; -1 as `u32::MAX`).
     Code {
         /// Address of the code object.
@@ -213,7 +217,7 @@ unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void
     unsafe {
         let owner = read::<u8>(frame, offsets.owner);
         if owner == OWNED_BY_C_STACK {
-            return Place::Hidden;
+            return Place::Hidden { code: core::ptr::null() };
         }
         let code = read::<*const c_void>(frame, offsets.code);
         if code.is_null() || read::<*const c_void>(code, 8) != code_type {
@@ -223,7 +227,7 @@ unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void
             read::<u64>(frame, offsets.instruction).wrapping_sub(code as u64 + offsets.code_adaptive as u64) as i64;
         let first_traceable = i64::from(read::<i32>(code, offsets.first_traceable)) * 2;
         if owner != OWNED_BY_GENERATOR && instruction < first_traceable {
-            return Place::Hidden;
+            return Place::Hidden { code };
         }
         Place::Code { code, instruction: if instruction < 0 { u32::MAX } else { instruction as u32 } }
     }

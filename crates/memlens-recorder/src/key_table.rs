@@ -45,7 +45,7 @@ pub struct KeyTable {
 }
 
 impl KeyTable {
-    /// An empty table with room for `capacity` (a power of two) entries, half of which can be used.
+    /// An empty table with room for `capacity` (a power of two) entries, two thirds of which can be used.
     pub fn new(memory: &mut impl Memory, capacity: usize) -> Option<Self> {
         // SAFETY: an Entry of zeros is an empty slot.
         let entries = unsafe { private_array(memory, capacity)? };
@@ -77,7 +77,7 @@ impl KeyTable {
 
     /// Adds an entry that is not there yet. False if there is no memory.
     pub fn insert(&mut self, memory: &mut impl Memory, key: Key, value: u32) -> bool {
-        if (self.used + 1) * 2 > self.mask + 1 && !self.grow(memory) {
+        if (self.used + 1) * 3 > (self.mask + 1) * 2 && !self.grow(memory) {
             return false;
         }
         self.put(Entry { instruction: key.instruction, context: key.context, value });

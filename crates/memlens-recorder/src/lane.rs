@@ -6,15 +6,18 @@
 //! present epoch and its live ones if not: exact, O(1) an event, with no copying of tables.
 //!
 //! **Lanes.** Lane 0 belongs to whoever holds the GIL, so that its counters need no atomic read-modify-write. A thread that
-//! allocates without the GIL has a lane of its own and tells the others its total each [`PUBLISH_BYTES`]; the peak is
-//! therefore exact for lane 0 and within 4 KiB a thread for the rest.
+//! allocates without the GIL has a lane of its own and tells the others its total: at each event while there are no more than [`EXACT_LANES`]
+//! lanes, else each [`PUBLISH_BYTES`], lest they all fight for one cache line. The peak is then within 4 KiB a thread.
 use crate::memory::{Memory, private_array};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use memlens_format::shared::{self, Counters, Header, SITE_CHUNKS, SITES_PER_CHUNK};
 
-/// How far a lane's total may be ahead of what the other lanes know.
+/// How far a lane's total may be ahead of what the other lanes know, once there are more than [`EXACT_LANES`].
 pub const PUBLISH_BYTES: i64 = 4096;
+
+/// Up to this many lanes each event is published, and the peak is exact.
+pub const EXACT_LANES: u32 = 4;
 
 /// Sites whose counters lie in one piece, in lane 0.
 const NEAR_SITES: usize = 16 * SITES_PER_CHUNK;
@@ -195,7 +198,7 @@ impl Lane {
     #[inline(always)]
     fn leave_peak_if_there(&self) {
         if !self.is_main {
-            return;
+            return self.leave_peak_without_gil();
         }
         let total = self.shared.live_bytes.load(Relaxed) + self.header.others_bytes.load(Relaxed);
         if total > self.header.peak_bytes.load(Relaxed) {
@@ -203,11 +206,25 @@ impl Lane {
         }
     }
 
+    /// The same for the other lanes, as long as they know each other's figures.
+    #[inline(never)]
+    fn leave_peak_without_gil(&self) {
+        let total = self.header.others_bytes.load(Relaxed) + main_live();
+        if self.is_exact() && total > self.header.peak_bytes.load(Relaxed) {
+            leave_peak(self.header, total);
+        }
+    }
+
+    #[inline(always)]
+    fn is_exact(&self) -> bool {
+        self.header.lane_count.load(Relaxed) <= EXACT_LANES
+    }
+
     /// Tells the other lanes what this one holds, if it is far from what they know.
     #[inline(always)]
     fn publish_if_due(&self) {
         let due = self.shared.live_bytes.load(Relaxed) - self.shared.published_bytes.load(Relaxed);
-        if due.unsigned_abs() >= PUBLISH_BYTES as u64 {
+        if self.is_exact() || due.unsigned_abs() >= PUBLISH_BYTES as u64 {
             self.publish(due);
         }
     }
@@ -216,13 +233,18 @@ impl Lane {
     fn publish(&self, due: i64) {
         let before = self.header.others_bytes.fetch_add(due, Relaxed);
         add_signed(&self.shared.published_bytes, due);
-        let main = NonNull::new(MAIN_LIVE.load(Relaxed));
-        // SAFETY: MAIN_LIVE is null or points to lane 0's figure in the shared file, which stays mapped.
-        let total = before + main.map_or(0, |main| unsafe { main.as_ref() }.load(Relaxed));
+        let total = before + main_live();
         if due < 0 && total > self.header.peak_bytes.load(Relaxed) {
             leave_peak(self.header, total);
         }
     }
+}
+
+/// Lane 0's total, as another lane sees it.
+fn main_live() -> i64 {
+    let main = NonNull::new(MAIN_LIVE.load(Relaxed));
+    // SAFETY: MAIN_LIVE is null or points to lane 0's figure in the shared file, which stays mapped.
+    main.map_or(0, |main| unsafe { main.as_ref() }.load(Relaxed))
 }
 
 /// Lane 0's total, for the other lanes.

@@ -16,9 +16,7 @@ struct Run {
 }
 
 fn record(python: &Python, library: &Path, mode: &str, seed: &str) -> Run {
-    let recorder = Recorder::new(python, "driver")
-        .program("driver.py")
-        .argument(library);
+    let recorder = Recorder::new(python, "driver").program("driver.py").argument(library);
     let recording = recorder.arguments(&[mode, seed]).succeed();
     let field = |book: &serde_json::Value, name: &str| book[name].as_i64().expect("a number");
     let totals = |book: &serde_json::Value| Totals {
@@ -28,26 +26,13 @@ fn record(python: &Python, library: &Path, mode: &str, seed: &str) -> Run {
         live_bytes: field(book, "live_bytes"),
     };
     let answer = recording.answer();
-    let books = answer
-        .as_object()
-        .expect("an object")
-        .iter()
-        .map(|(name, book)| (name.clone(), totals(book)));
-    Run {
-        observed: recording.observed(),
-        books: books.collect(),
-    }
+    let books = answer.as_object().expect("an object").iter().map(|(name, book)| (name.clone(), totals(book)));
+    Run { observed: recording.observed(), books: books.collect() }
 }
 
 /// What the driver did, by allocator: one recording minus the other.
 fn difference(on: &Observed, off: &Observed, name: &str) -> Totals {
-    let of = |observed: &Observed| {
-        observed
-            .by_allocator()
-            .get(name)
-            .copied()
-            .unwrap_or_default()
-    };
+    let of = |observed: &Observed| observed.by_allocator().get(name).copied().unwrap_or_default();
     of(on).minus(of(off))
 }
 
@@ -55,10 +40,8 @@ fn assert_books_agree(python: &Python, library: &Path, seed: &str) {
     let on = record(python, library, "1", seed);
     let off = record(python, library, "0", seed);
     let mut expected = on.books;
-    let mut found: Books = expected
-        .keys()
-        .map(|name| (name.clone(), difference(&on.observed, &off.observed, name)))
-        .collect();
+    let mut found: Books =
+        expected.keys().map(|name| (name.clone(), difference(&on.observed, &off.observed, name))).collect();
     for books in [&mut expected, &mut found] {
         merge_remappings(books);
     }
@@ -111,22 +94,12 @@ fn every_form_of_cxx_new() {
 fn the_books_balance() {
     let library = compile_library("cc", "driver.c", &[]);
     for python in pythons() {
-        let recorder = Recorder::new(&python, "balance")
-            .program("driver.py")
-            .argument(&library);
+        let recorder = Recorder::new(&python, "balance").program("driver.py").argument(&library);
         let recording = recorder.arguments(&["1", "7"]).succeed();
         let summary = recording.json("summary");
-        let number = |value: &serde_json::Value| {
-            value
-                .as_i64()
-                .unwrap_or_else(|| panic!("not a number: {value}"))
-        };
+        let number = |value: &serde_json::Value| value.as_i64().unwrap_or_else(|| panic!("not a number: {value}"));
         let live = number(&summary["allocated_bytes"]) - number(&summary["freed_bytes"]);
         assert_eq!(live, number(&summary["end"]["bytes"]), "{}", python.name());
-        assert!(
-            number(&summary["peak"]["bytes"]) >= live,
-            "{}",
-            python.name()
-        );
+        assert!(number(&summary["peak"]["bytes"]) >= live, "{}", python.name());
     }
 }

@@ -18,25 +18,15 @@ fn flights() {
     let Some(path) = flights_python() else { return };
     let python = Python { path, minor: 0 };
     let script = checkout().join("examples/flights.py");
-    let recording = Recorder::new(&python, "flights")
-        .argument(&script)
-        .succeed();
+    let recording = Recorder::new(&python, "flights").argument(&script).succeed();
     let plain = python.run(&[script.as_os_str()], &recording.folder);
     assert_eq!(recording.stdout(), text(&plain.stdout));
 
     let observed = recording.observed();
     let file = script.to_string_lossy();
-    let in_file = observed
-        .sites
-        .iter()
-        .filter(|site| site.stack.iter().any(|frame| frame.file == file));
+    let in_file = observed.sites.iter().filter(|site| site.stack.iter().any(|frame| frame.file == file));
     let at_peak: u64 = in_file.map(|site| site.site.peak_bytes).sum();
-    assert!(
-        at_peak > 50_000_000,
-        "only {at_peak} bytes at the peak under flights.py"
-    );
-    let size = std::fs::metadata(&recording.capture)
-        .expect("the capture")
-        .len();
+    assert!(at_peak > 50_000_000, "only {at_peak} bytes at the peak under flights.py");
+    let size = std::fs::metadata(&recording.capture).expect("the capture").len();
     assert!(size < 2_000_000, "the capture has {size} bytes");
 }

@@ -9,47 +9,29 @@ use std::process::{Command, Stdio};
 const INPUT: &[u8] = b"one line of input\n";
 
 fn environment_source() -> String {
-    std::fs::read_to_string(programs().join("hazards/environment.py"))
-        .expect("the program's source")
+    std::fs::read_to_string(programs().join("hazards/environment.py")).expect("the program's source")
 }
 
 /// What `environment.py` says in a plain run.
 fn plain_answer(python: &Python, arguments: &[OsString], folder: &Path) -> serde_json::Value {
     let mut command = Command::new(&python.path);
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env("PYTHONHASHSEED", "0")
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a plain Python");
-    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), INPUT)
-        .expect("to write the input");
+    command.args(arguments).current_dir(folder).env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a plain Python");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), INPUT).expect("to write the input");
     let output = child.wait_with_output().expect("its output");
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
 }
 
 /// Records with these arguments in this folder and compares with a plain run.
 fn same_as_plain(arguments: &[OsString], folder: &Path) {
     for python in pythons() {
-        let mut recorder = Recorder::new(&python, "launch")
-            .working_directory(folder)
-            .input(INPUT);
+        let mut recorder = Recorder::new(&python, "launch").working_directory(folder).input(INPUT);
         for argument in arguments {
             recorder = recorder.argument(argument);
         }
         let recording = recorder.succeed();
         let expected = plain_answer(&python, arguments, folder);
-        assert_eq!(
-            recording.answer(),
-            expected,
-            "{} {arguments:?}",
-            python.name()
-        );
+        assert_eq!(recording.answer(), expected, "{} {arguments:?}", python.name());
         recording.observed();
     }
 }
@@ -69,28 +51,19 @@ fn folder_with(name: &str, file: &str) -> PathBuf {
 #[test]
 fn a_script_with_arguments() {
     let folder = folder_with("script", "environment.py");
-    same_as_plain(
-        &words(&["environment.py", "--flag", "-o", "x y", "", "ä", "--", "-c"]),
-        &folder,
-    );
+    same_as_plain(&words(&["environment.py", "--flag", "-o", "x y", "", "ä", "--", "-c"]), &folder);
 }
 
 #[test]
 fn a_script_at_a_path_with_spaces() {
     let folder = folder_with("spaces", "a folder/with 'quotes' $and/a script.py");
-    same_as_plain(
-        &words(&["a folder/with 'quotes' $and/a script.py", "argument"]),
-        &folder,
-    );
+    same_as_plain(&words(&["a folder/with 'quotes' $and/a script.py", "argument"]), &folder);
 }
 
 #[test]
 fn a_script_by_its_absolute_path() {
     let folder = folder_with("absolute", "environment.py");
-    same_as_plain(
-        &[folder.join("environment.py").into_os_string()],
-        Path::new("/"),
-    );
+    same_as_plain(&[folder.join("environment.py").into_os_string()], Path::new("/"));
 }
 
 #[test]
@@ -109,14 +82,8 @@ fn a_package() {
 
 #[test]
 fn code_with_newlines() {
-    let code = OsString::from(format!(
-        "def f():\n\treturn 1\n\nf()\n{}",
-        environment_source()
-    ));
-    same_as_plain(
-        &["-c".into(), code, "argument".into(), "-c".into()],
-        &new_folder("code"),
-    );
+    let code = OsString::from(format!("def f():\n\treturn 1\n\nf()\n{}", environment_source()));
+    same_as_plain(&["-c".into(), code, "argument".into(), "-c".into()], &new_folder("code"));
 }
 
 #[test]
@@ -139,15 +106,9 @@ fn a_zip_file_with_a_main() {
 #[test]
 fn a_script_on_standard_input() {
     for python in pythons() {
-        let recorder =
-            Recorder::new(&python, "stdin").input(b"import sys\nprint(sys.argv, 6 * 7)\n");
+        let recorder = Recorder::new(&python, "stdin").input(b"import sys\nprint(sys.argv, 6 * 7)\n");
         let recording = recorder.arguments(&["-", "argument"]).succeed();
-        assert_eq!(
-            recording.stdout(),
-            "['-', 'argument'] 42\n",
-            "{}",
-            python.name()
-        );
+        assert_eq!(recording.stdout(), "['-', 'argument'] 42\n", "{}", python.name());
     }
 }
 
@@ -155,21 +116,9 @@ fn a_script_on_standard_input() {
 #[test]
 fn the_program_sees_nothing_of_it() {
     for python in pythons() {
-        let recording = Recorder::new(&python, "unseen")
-            .program("hazards/environment.py")
-            .succeed();
+        let recording = Recorder::new(&python, "unseen").program("hazards/environment.py").succeed();
         let answer = recording.answer();
-        assert_eq!(
-            answer["modules"],
-            serde_json::json!([]),
-            "{}",
-            python.name()
-        );
-        assert_eq!(
-            answer["trace"],
-            serde_json::json!(["None", "None"]),
-            "{}",
-            python.name()
-        );
+        assert_eq!(answer["modules"], serde_json::json!([]), "{}", python.name());
+        assert_eq!(answer["trace"], serde_json::json!(["None", "None"]), "{}", python.name());
     }
 }

@@ -10,8 +10,7 @@ type Stacks = BTreeMap<Vec<FrameName>, u64>;
 
 fn expected_stacks(answer: &serde_json::Value) -> Stacks {
     let entries = answer["stacks"].as_array().expect("a list").iter();
-    let entry =
-        |entry: &serde_json::Value| (stack_of(&entry[0]), entry[1].as_u64().expect("units"));
+    let entry = |entry: &serde_json::Value| (stack_of(&entry[0]), entry[1].as_u64().expect("units"));
     entries.map(entry).collect()
 }
 
@@ -23,21 +22,13 @@ fn stack_of(frames: &serde_json::Value) -> Vec<FrameName> {
         file: text(&frame[1]),
         line: line(&frame[2]),
     };
-    frames
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(name)
-        .collect()
+    frames.as_array().expect("a list").iter().map(name).collect()
 }
 
 /// Lines of the program that make a large block.
 fn marked_lines() -> HashSet<u32> {
-    let source =
-        std::fs::read_to_string(programs().join("stacks.py")).expect("the program's source");
-    let marked = (1..)
-        .zip(source.lines())
-        .filter(|(_, text)| text.contains("bytes(size())"));
+    let source = std::fs::read_to_string(programs().join("stacks.py")).expect("the program's source");
+    let marked = (1..).zip(source.lines()).filter(|(_, text)| text.contains("bytes(size())"));
     marked.map(|(line, _)| line).collect()
 }
 
@@ -48,11 +39,7 @@ fn recorded_stacks(observed: &Observed, unit: u64) -> Stacks {
         file => file.starts_with('<') && !file.starts_with("<frozen"),
     };
     let mut stacks = Stacks::new();
-    for observed in observed
-        .sites
-        .iter()
-        .filter(|observed| observed.site.allocator == Allocator::Pyobject)
-    {
+    for observed in observed.sites.iter().filter(|observed| observed.site.allocator == Allocator::Pyobject) {
         let units = observed.site.allocated_bytes / unit;
         if units > 0 && observed.stack.first().is_some_and(is_marked) {
             *stacks.entry(observed.stack.clone()).or_default() += units;
@@ -62,48 +49,28 @@ fn recorded_stacks(observed: &Observed, unit: u64) -> Stacks {
 }
 
 fn shown(stack: &[FrameName]) -> String {
-    let frames = stack
-        .iter()
-        .map(|frame| format!("    {} {}:{}", frame.function, frame.file, frame.line));
+    let frames = stack.iter().map(|frame| format!("    {} {}:{}", frame.function, frame.file, frame.line));
     frames.collect::<Vec<_>>().join("\n")
 }
 
 fn first_differences(found: &Stacks, expected: &Stacks) -> Vec<String> {
-    let missing = expected
-        .iter()
-        .filter(|(stack, units)| found.get(*stack) != Some(units));
-    let missing = missing.map(|(stack, units)| {
-        format!(
-            "expected {units}, found {:?}\n{}",
-            found.get(stack),
-            shown(stack)
-        )
-    });
-    let surplus = found
-        .iter()
-        .filter(|(stack, _)| !expected.contains_key(*stack));
-    let surplus =
-        surplus.map(|(stack, units)| format!("found {units}, never there\n{}", shown(stack)));
+    let missing = expected.iter().filter(|(stack, units)| found.get(*stack) != Some(units));
+    let missing =
+        missing.map(|(stack, units)| format!("expected {units}, found {:?}\n{}", found.get(stack), shown(stack)));
+    let surplus = found.iter().filter(|(stack, _)| !expected.contains_key(*stack));
+    let surplus = surplus.map(|(stack, units)| format!("found {units}, never there\n{}", shown(stack)));
     missing.take(4).chain(surplus.take(4)).collect()
 }
 
 fn compare(python: &Python) {
-    let recording = Recorder::new(python, "stacks")
-        .program("stacks.py")
-        .argument("10000")
-        .succeed();
+    let recording = Recorder::new(python, "stacks").program("stacks.py").argument("10000").succeed();
     let answer = recording.answer();
     let unit = answer["unit"].as_u64().expect("a number");
     let expected = expected_stacks(&answer);
     assert!(expected.len() > 3000, "only {} stacks", expected.len());
     let found = recorded_stacks(&recording.observed(), unit);
     let differences = first_differences(&found, &expected);
-    assert!(
-        differences.is_empty(),
-        "{}: {}",
-        python.name(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{}: {}", python.name(), differences.join("\n"));
 }
 
 #[test]

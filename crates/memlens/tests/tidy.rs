@@ -9,27 +9,12 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("memlens-format", &[]),
     ("memlens-cpython", &[]),
     ("memlens-recorder", &["memlens-format"]),
-    (
-        "memlens-agent",
-        &["memlens-format", "memlens-recorder", "memlens-cpython"],
-    ),
+    ("memlens-agent", &["memlens-format", "memlens-recorder", "memlens-cpython"]),
     ("memlens-capture", &["memlens-format"]),
-    (
-        "memlens-collector",
-        &["memlens-format", "memlens-cpython", "memlens-capture"],
-    ),
+    ("memlens-collector", &["memlens-format", "memlens-cpython", "memlens-capture"]),
     ("memlens-analysis", &["memlens-format", "memlens-capture"]),
     ("memlens-report", &["memlens-analysis"]),
-    (
-        "memlens",
-        &[
-            "memlens-format",
-            "memlens-capture",
-            "memlens-collector",
-            "memlens-analysis",
-            "memlens-report",
-        ],
-    ),
+    ("memlens", &["memlens-format", "memlens-capture", "memlens-collector", "memlens-analysis", "memlens-report"]),
 ];
 
 /// Crates of others that the agent's side may use: it lives inside somebody else's program.
@@ -52,39 +37,23 @@ const FILES: [&str; 8] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the checkout")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
 }
 
 /// Normal and build dependencies of each workspace crate.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut command = Command::new(env!("CARGO"));
-    let output = command
-        .args([
-            "metadata",
-            "--no-deps",
-            "--offline",
-            "--format-version",
-            "1",
-        ])
-        .current_dir(root())
-        .output();
+    let output =
+        command.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root()).output();
     let output = output.expect("cargo metadata");
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("JSON of cargo metadata");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON of cargo metadata");
     let name = |value: &serde_json::Value| value["name"].as_str().expect("a name").to_owned();
     let used = |package: &serde_json::Value| {
         let all = package["dependencies"].as_array().expect("a list").iter();
-        all.filter(|dependency| dependency["kind"] != "dev")
-            .map(name)
-            .collect()
+        all.filter(|dependency| dependency["kind"] != "dev").map(name).collect()
     };
     let packages = metadata["packages"].as_array().expect("a list").iter();
-    packages
-        .map(|package| (name(package), used(package)))
-        .collect()
+    packages.map(|package| (name(package), used(package))).collect()
 }
 
 fn allowed_of(table: &[(&str, &[&str])], package: &str) -> Option<BTreeSet<String>> {
@@ -94,18 +63,11 @@ fn allowed_of(table: &[(&str, &[&str])], package: &str) -> Option<BTreeSet<Strin
 
 #[test]
 fn arrows_point_only_downward() {
-    for (package, used) in dependencies()
-        .into_iter()
-        .filter(|(package, _)| package != "xtask")
-    {
+    for (package, used) in dependencies().into_iter().filter(|(package, _)| package != "xtask") {
         let allowed = allowed_of(&LAYERS, &package);
-        let allowed = allowed.unwrap_or_else(|| {
-            panic!("{package} is in no layer: add it to ARCHITECTURE.md and to this table")
-        });
-        let own: BTreeSet<String> = used
-            .into_iter()
-            .filter(|name| name.starts_with("memlens"))
-            .collect();
+        let allowed =
+            allowed.unwrap_or_else(|| panic!("{package} is in no layer: add it to ARCHITECTURE.md and to this table"));
+        let own: BTreeSet<String> = used.into_iter().filter(|name| name.starts_with("memlens")).collect();
         let forbidden: Vec<&String> = own.difference(&allowed).collect();
         assert!(forbidden.is_empty(), "{package} may not use {forbidden:?}");
     }
@@ -117,10 +79,8 @@ fn the_agent_side_stays_lean() {
     for (package, _) in AGENT_SIDE {
         let allowed = allowed_of(&AGENT_SIDE, package).expect("a row");
         let used = &dependencies[package];
-        let others: Vec<&String> = used
-            .iter()
-            .filter(|name| !name.starts_with("memlens") && !allowed.contains(*name))
-            .collect();
+        let others: Vec<&String> =
+            used.iter().filter(|name| !name.starts_with("memlens") && !allowed.contains(*name)).collect();
         assert!(others.is_empty(), "{package} may not use {others:?}");
     }
 }
@@ -135,10 +95,7 @@ fn xtask_uses_nothing() {
 fn the_architecture_names_every_crate() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     for (package, _) in LAYERS {
-        assert!(
-            text.contains(&format!("| {package} ")),
-            "ARCHITECTURE.md has no row for {package}"
-        );
+        assert!(text.contains(&format!("| {package} ")), "ARCHITECTURE.md has no row for {package}");
     }
 }
 
@@ -150,21 +107,13 @@ fn the_project_has_its_files() {
 }
 
 fn tracked_files() -> Vec<PathBuf> {
-    let output = Command::new("git")
-        .arg("ls-files")
-        .arg("-z")
-        .current_dir(root())
-        .output();
+    let output = Command::new("git").arg("ls-files").arg("-z").current_dir(root()).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
         eprintln!("skipped: not a git checkout");
         return Vec::new();
     };
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
-    names
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(|name| root().join(name))
-        .collect()
+    names.split('\0').filter(|name| !name.is_empty()).map(|name| root().join(name)).collect()
 }
 
 /// Folders of a developer's machine: a file that names one works only there.
@@ -177,11 +126,7 @@ fn no_file_names_a_machine() {
         };
         for (number, line) in (1..).zip(text.lines()) {
             let named = folders.iter().find(|folder| starts_a_path(line, folder));
-            assert!(
-                named.is_none(),
-                "{}:{number} names a folder of somebody's machine: {line}",
-                path.display()
-            );
+            assert!(named.is_none(), "{}:{number} names a folder of somebody's machine: {line}", path.display());
         }
     }
 }
@@ -200,17 +145,12 @@ fn starts_a_path(line: &str, folder: &str) -> bool {
 #[test]
 fn no_source_is_too_long() {
     for path in tracked_files() {
-        let is_source = path
-            .extension()
-            .is_some_and(|extension| ["rs", "py", "c"].iter().any(|known| extension == *known));
+        let is_source =
+            path.extension().is_some_and(|extension| ["rs", "py", "c"].iter().any(|known| extension == *known));
         let Ok(text) = std::fs::read_to_string(&path) else {
             continue;
         };
         let lines = text.lines().count();
-        assert!(
-            !is_source || lines <= 800,
-            "{} has {lines} lines",
-            path.display()
-        );
+        assert!(!is_source || lines <= 800, "{} has {lines} lines", path.display());
     }
 }

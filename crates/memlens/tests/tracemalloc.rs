@@ -14,11 +14,7 @@ fn recorded_lines(observed: &Observed, file: &str) -> Lines {
     let mut lines = Lines::new();
     for observed in observed.python_sites() {
         let is_work = observed.stack.iter().any(|frame| frame.function == "work");
-        let Some(innermost) = observed
-            .stack
-            .first()
-            .filter(|frame| is_work && frame.file == file)
-        else {
+        let Some(innermost) = observed.stack.first().filter(|frame| is_work && frame.file == file) else {
             continue;
         };
         *lines.entry(innermost.line).or_default() += observed.site.live_bytes as i64;
@@ -28,31 +24,17 @@ fn recorded_lines(observed: &Observed, file: &str) -> Lines {
 }
 
 fn compare(python: &Python, program: &str) {
-    let recorder =
-        Recorder::new(python, "tracemalloc").program(&format!("tracemalloc/{program}.py"));
+    let recorder = Recorder::new(python, "tracemalloc").program(&format!("tracemalloc/{program}.py"));
     let recording = recorder.succeed();
     let answer = recording.answer();
     let file = answer["file"].as_str().expect("a path");
     let entries = answer["lines"].as_object().expect("an object").iter();
     let expected: Lines = entries
-        .map(|(line, bytes)| {
-            (
-                line.parse().expect("a line"),
-                bytes.as_i64().expect("bytes"),
-            )
-        })
+        .map(|(line, bytes)| (line.parse().expect("a line"), bytes.as_i64().expect("bytes")))
         .filter(|(_, bytes)| *bytes != 0)
         .collect();
-    assert!(
-        expected.len() >= 5,
-        "{program}: tracemalloc saw too little: {expected:?}"
-    );
-    assert_eq!(
-        recorded_lines(&recording.observed(), file),
-        expected,
-        "{program} on {}",
-        python.name()
-    );
+    assert!(expected.len() >= 5, "{program}: tracemalloc saw too little: {expected:?}");
+    assert_eq!(recorded_lines(&recording.observed(), file), expected, "{program} on {}", python.name());
 }
 
 fn compare_everywhere(program: &str) {

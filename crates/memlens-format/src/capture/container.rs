@@ -25,8 +25,7 @@ pub const MAGIC: [u8; 8] = *b"MLENSCAP";
 pub const CAPTURE_VERSION: u32 = 1;
 
 /// Every version ever released, each still readable, with what it brought.
-pub const CAPTURE_VERSIONS: &[(u32, &str)] =
-    &[(1, "memlens 0.1: meta to slices, columns of varints, zstd")];
+pub const CAPTURE_VERSIONS: &[(u32, &str)] = &[(1, "memlens 0.1: meta to slices, columns of varints, zstd")];
 
 /// Length of magic and version.
 pub const FILE_HEADER_BYTES: usize = 12;
@@ -133,17 +132,11 @@ pub fn file_header() -> [u8; FILE_HEADER_BYTES] {
 /// The version that a file claims to have. It may be one that this reader does not know.
 pub fn read_file_header(file: &[u8]) -> Result<u32, ContainerError> {
     if file.len() < MAGIC.len() || file[..MAGIC.len()] != MAGIC {
-        return Err(ContainerError {
-            offset: 0,
-            kind: ContainerErrorKind::NotACapture,
-        });
+        return Err(ContainerError { offset: 0, kind: ContainerErrorKind::NotACapture });
     }
     match file.get(8..FILE_HEADER_BYTES) {
         Some(&[a, b, c, d]) => Ok(u32::from_le_bytes([a, b, c, d])),
-        _ => Err(ContainerError {
-            offset: file.len(),
-            kind: ContainerErrorKind::Truncated,
-        }),
+        _ => Err(ContainerError { offset: file.len(), kind: ContainerErrorKind::Truncated }),
     }
 }
 
@@ -182,12 +175,7 @@ pub struct StoredSection<'a> {
 impl<'a> StoredSection<'a> {
     /// Which section it is; `None` if this version does not know its tag.
     pub fn section(&self) -> Option<Section> {
-        Section::from_tag([
-            self.header[0],
-            self.header[1],
-            self.header[2],
-            self.header[3],
-        ])
+        Section::from_tag([self.header[0], self.header[1], self.header[2], self.header[3]])
     }
 
     /// How the payload was compressed; `None` for a number that no released version wrote.
@@ -216,12 +204,7 @@ impl<'a> StoredSection<'a> {
 
     /// Whether the checksum agrees with header and payload.
     pub fn is_intact(&self) -> bool {
-        let claimed = u32::from_le_bytes([
-            self.header[24],
-            self.header[25],
-            self.header[26],
-            self.header[27],
-        ]);
+        let claimed = u32::from_le_bytes([self.header[24], self.header[25], self.header[26], self.header[27]]);
         checksum(&self.header[..24], self.stored) == claimed
     }
 }
@@ -242,10 +225,7 @@ pub struct StoredSections<'a> {
 impl<'a> StoredSections<'a> {
     /// The sections of `file`, whose header the caller has checked by [`read_file_header`].
     pub fn new(file: &'a [u8]) -> Self {
-        Self {
-            file,
-            offset: FILE_HEADER_BYTES.min(file.len()),
-        }
+        Self { file, offset: FILE_HEADER_BYTES.min(file.len()) }
     }
 }
 
@@ -262,11 +242,7 @@ impl<'a> Iterator for StoredSections<'a> {
             let header = rest.get(..SECTION_HEADER_BYTES)?;
             let length = usize::try_from(read_u64(header, 8)).ok()?;
             let stored = rest[SECTION_HEADER_BYTES..].get(..length)?;
-            Some(StoredSection {
-                header,
-                stored,
-                offset,
-            })
+            Some(StoredSection { header, stored, offset })
         })();
         match section {
             Some(section) => {
@@ -275,10 +251,7 @@ impl<'a> Iterator for StoredSections<'a> {
             }
             None => {
                 self.offset = self.file.len();
-                Some(Err(ContainerError {
-                    offset,
-                    kind: ContainerErrorKind::Truncated,
-                }))
+                Some(Err(ContainerError { offset, kind: ContainerErrorKind::Truncated }))
             }
         }
     }
@@ -307,11 +280,7 @@ impl fmt::Display for ContainerError {
         match self.kind {
             ContainerErrorKind::NotACapture => write!(formatter, "not a memlens capture"),
             ContainerErrorKind::Truncated => {
-                write!(
-                    formatter,
-                    "the file ends inside the part that begins at byte {}",
-                    self.offset
-                )
+                write!(formatter, "the file ends inside the part that begins at byte {}", self.offset)
             }
         }
     }

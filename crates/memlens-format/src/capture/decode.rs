@@ -4,8 +4,8 @@
 //! The layout is told in the `encode` module.
 use super::varint::PayloadReader;
 use super::{
-    Capture, Change, Exit, Frame, FrameId, Meta, Node, NodeId, Point, Process, Release, Section,
-    Site, SiteId, Slice, StringId, Unseen,
+    Capture, Change, Exit, Frame, FrameId, Meta, Node, NodeId, Point, Process, Release, Section, Site, SiteId, Slice,
+    StringId, Unseen,
 };
 use crate::Allocator;
 use alloc::vec::Vec;
@@ -46,11 +46,7 @@ impl Decoder {
             }
         };
         self.discard(section);
-        Err(DecodeError {
-            section,
-            offset: reader.offset(),
-            kind,
-        })
+        Err(DecodeError { section, offset: reader.offset(), kind })
     }
 
     /// Whether a section was taken without an error.
@@ -63,11 +59,7 @@ impl Decoder {
         self.capture
     }
 
-    fn take(
-        &mut self,
-        section: Section,
-        reader: &mut PayloadReader<'_>,
-    ) -> Result<(), DecodeErrorKind> {
+    fn take(&mut self, section: Section, reader: &mut PayloadReader<'_>) -> Result<(), DecodeErrorKind> {
         if self.has(section) {
             return Err(DecodeErrorKind::Repeated);
         }
@@ -81,12 +73,9 @@ impl Decoder {
             Section::Strings => capture.strings = reader.strings()?,
             Section::Frames => capture.frames = decode_frames(reader, capture.strings.len())?,
             Section::Nodes => capture.nodes = decode_nodes(reader, capture.frames.len())?,
-            Section::Sites => {
-                capture.sites = decode_sites(reader, capture.processes.len(), capture.nodes.len())?
-            }
+            Section::Sites => capture.sites = decode_sites(reader, capture.processes.len(), capture.nodes.len())?,
             Section::Releases => {
-                capture.releases =
-                    decode_releases(reader, capture.processes.len(), capture.nodes.len())?;
+                capture.releases = decode_releases(reader, capture.processes.len(), capture.nodes.len())?;
             }
             Section::Timeline => capture.timeline = decode_timeline(reader)?,
             Section::Slices => capture.slices = decode_slices(reader, capture.sites.len())?,
@@ -136,11 +125,7 @@ fn decode_meta(reader: &mut PayloadReader<'_>) -> Result<Meta, DecodeErrorKind> 
         working_directory: reader.string()?,
         started_unix_ns: reader.u64()?,
         duration_ns: reader.u64()?,
-        exit: Exit {
-            code: optional_i32(reader)?,
-            signal: optional_i32(reader)?,
-            out_of_memory: flag(reader)?,
-        },
+        exit: Exit { code: optional_i32(reader)?, signal: optional_i32(reader)?, out_of_memory: flag(reader)? },
         complete: flag(reader)?,
         incomplete_reason: reader.string()?,
         peak_bytes: reader.u64()?,
@@ -187,17 +172,9 @@ fn decode_processes(reader: &mut PayloadReader<'_>) -> Result<Vec<Process>, Deco
         .collect()
 }
 
-fn decode_frames(
-    reader: &mut PayloadReader<'_>,
-    strings: usize,
-) -> Result<Vec<Frame>, DecodeErrorKind> {
+fn decode_frames(reader: &mut PayloadReader<'_>, strings: usize) -> Result<Vec<Frame>, DecodeErrorKind> {
     let count = reader.count(4)?;
-    let empty = Frame {
-        function: StringId(0),
-        file: StringId(0),
-        line: 0,
-        first_line: 0,
-    };
+    let empty = Frame { function: StringId(0), file: StringId(0), line: 0, first_line: 0 };
     let mut frames = alloc::vec![empty; count];
     for frame in &mut frames {
         frame.function = StringId(id(reader.u64()?, strings, "function name")?);
@@ -211,16 +188,12 @@ fn decode_frames(
     }
     for frame in &mut frames {
         let first = i64::from(frame.line).wrapping_sub(reader.i64()?);
-        frame.first_line =
-            u32::try_from(first).map_err(|_| DecodeErrorKind::OutOfRange("first line"))?;
+        frame.first_line = u32::try_from(first).map_err(|_| DecodeErrorKind::OutOfRange("first line"))?;
     }
     Ok(frames)
 }
 
-fn decode_nodes(
-    reader: &mut PayloadReader<'_>,
-    frames: usize,
-) -> Result<Vec<Node>, DecodeErrorKind> {
+fn decode_nodes(reader: &mut PayloadReader<'_>, frames: usize) -> Result<Vec<Node>, DecodeErrorKind> {
     let count = reader.count(2)?;
     let mut nodes = alloc::vec![Node { parent: None, frame: FrameId(0) }; count];
     for (index, node) in nodes.iter_mut().enumerate() {
@@ -253,11 +226,7 @@ const EMPTY_SITE: Site = Site {
     temporary_bytes: 0,
 };
 
-fn decode_sites(
-    reader: &mut PayloadReader<'_>,
-    processes: usize,
-    nodes: usize,
-) -> Result<Vec<Site>, DecodeErrorKind> {
+fn decode_sites(reader: &mut PayloadReader<'_>, processes: usize, nodes: usize) -> Result<Vec<Site>, DecodeErrorKind> {
     let count = reader.count(11)?;
     let mut sites = alloc::vec![EMPTY_SITE; count];
     let mut ids = Differences::default();
@@ -269,8 +238,7 @@ fn decode_sites(
         site.node = optional_node(ids.next(reader)?, nodes)?;
     }
     for site in &mut sites {
-        site.allocator =
-            Allocator::from_u8(reader.byte()?).ok_or(DecodeErrorKind::OutOfRange("allocator"))?;
+        site.allocator = Allocator::from_u8(reader.byte()?).ok_or(DecodeErrorKind::OutOfRange("allocator"))?;
     }
     column(reader, &mut sites, |site| &mut site.allocations)?;
     column(reader, &mut sites, |site| &mut site.allocated_bytes)?;
@@ -289,13 +257,7 @@ fn decode_releases(
     nodes: usize,
 ) -> Result<Vec<Release>, DecodeErrorKind> {
     let count = reader.count(5)?;
-    let empty = Release {
-        process: 0,
-        node: None,
-        count: 0,
-        bytes: 0,
-        is_file: false,
-    };
+    let empty = Release { process: 0, node: None, count: 0, bytes: 0, is_file: false };
     let mut releases = alloc::vec![empty; count];
     let mut ids = Differences::default();
     for release in &mut releases {
@@ -331,10 +293,7 @@ fn decode_timeline(reader: &mut PayloadReader<'_>) -> Result<Vec<Point>, DecodeE
     Ok(timeline)
 }
 
-fn decode_slices(
-    reader: &mut PayloadReader<'_>,
-    sites: usize,
-) -> Result<Vec<Slice>, DecodeErrorKind> {
+fn decode_slices(reader: &mut PayloadReader<'_>, sites: usize) -> Result<Vec<Slice>, DecodeErrorKind> {
     let count = reader.count(2)?;
     let mut times = Vec::with_capacity(count);
     let mut values = Differences::default();
@@ -346,37 +305,22 @@ fn decode_slices(
         lengths.push(reader.u64()?);
     }
     let total = reader.count(5)?;
-    let claimed = lengths
-        .iter()
-        .try_fold(0u64, |sum, length| sum.checked_add(*length));
+    let claimed = lengths.iter().try_fold(0u64, |sum, length| sum.checked_add(*length));
     if claimed != Some(total as u64) {
         return Err(DecodeErrorKind::OutOfRange("number of changes"));
     }
-    let empty = Change {
-        site: SiteId(0),
-        allocations: 0,
-        allocated_bytes: 0,
-        live_count: 0,
-        live_bytes: 0,
-    };
+    let empty = Change { site: SiteId(0), allocations: 0, allocated_bytes: 0, live_count: 0, live_bytes: 0 };
     // The lengths sum to `total`, which the payload can hold, so each of them is small enough as well.
     let mut slices: Vec<Slice> = times
         .into_iter()
         .zip(lengths)
-        .map(|(time_ns, length)| Slice {
-            time_ns,
-            changes: alloc::vec![empty; length as usize],
-        })
+        .map(|(time_ns, length)| Slice { time_ns, changes: alloc::vec![empty; length as usize] })
         .collect();
     decode_changes(reader, &mut slices, sites)?;
     Ok(slices)
 }
 
-fn decode_changes(
-    reader: &mut PayloadReader<'_>,
-    slices: &mut [Slice],
-    sites: usize,
-) -> Result<(), DecodeErrorKind> {
+fn decode_changes(reader: &mut PayloadReader<'_>, slices: &mut [Slice], sites: usize) -> Result<(), DecodeErrorKind> {
     for slice in slices.iter_mut() {
         let mut above = 0u32;
         for change in &mut slice.changes {
@@ -427,11 +371,7 @@ fn column<Row>(
 #[inline]
 fn id(value: u64, rows: usize, what: &'static str) -> Result<u32, DecodeErrorKind> {
     // MAX_ROWS keeps `rows` far below 2^32, so that the cast loses nothing.
-    if value < rows as u64 {
-        Ok(value as u32)
-    } else {
-        Err(DecodeErrorKind::OutOfRange(what))
-    }
+    if value < rows as u64 { Ok(value as u32) } else { Err(DecodeErrorKind::OutOfRange(what)) }
 }
 
 #[inline]
@@ -477,12 +417,7 @@ pub enum DecodeErrorKind {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "section {}, byte {}: ",
-            self.section.name(),
-            self.offset
-        )?;
+        write!(formatter, "section {}, byte {}: ", self.section.name(), self.offset)?;
         match self.kind {
             DecodeErrorKind::Truncated => write!(formatter, "it ends too early"),
             DecodeErrorKind::TrailingBytes => write!(formatter, "bytes are left over"),

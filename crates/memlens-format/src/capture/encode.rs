@@ -109,9 +109,7 @@ fn encode_nodes(nodes: &[Node]) -> Vec<u8> {
     let mut out = PayloadWriter::with_capacity(nodes.len() * 5 + 10);
     out.count(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
-        let distance = node
-            .parent
-            .map_or(0, |parent| (index as u64).wrapping_sub(u64::from(parent.0)));
+        let distance = node.parent.map_or(0, |parent| (index as u64).wrapping_sub(u64::from(parent.0)));
         out.u64(distance);
     }
     differences(&mut out, nodes, |node| u64::from(node.frame.0));

@@ -6,10 +6,7 @@ use alloc::vec;
 use proptest::prelude::*;
 
 fn payloads(capture: &Capture) -> Vec<(Section, Vec<u8>)> {
-    Section::ALL
-        .into_iter()
-        .map(|section| (section, encode_section(section, capture)))
-        .collect()
+    Section::ALL.into_iter().map(|section| (section, encode_section(section, capture))).collect()
 }
 
 fn decode(payloads: &[(Section, Vec<u8>)]) -> Result<Capture, DecodeError> {
@@ -235,90 +232,41 @@ const ONE_FRAME: (Section, &[u8]) = (Section::Frames, &[3, 1, 1, 7, 9]);
 fn a_count_beyond_the_payload_is_refused_before_anything_is_allocated() {
     let huge = [0xf0, 0xff, 0xff, 0xff, 0xff];
     for section in [Section::Processes, Section::Strings, Section::Timeline] {
-        assert_eq!(
-            error_of(&[], section, &huge),
-            DecodeErrorKind::TooMany,
-            "{section:?}"
-        );
+        assert_eq!(error_of(&[], section, &huge), DecodeErrorKind::TooMany, "{section:?}");
     }
-    assert_eq!(
-        error_of(&[ONE_STRING], Section::Frames, &huge),
-        DecodeErrorKind::TooMany
-    );
-    assert_eq!(
-        error_of(&[ONE_STRING, ONE_FRAME], Section::Nodes, &huge),
-        DecodeErrorKind::TooMany
-    );
+    assert_eq!(error_of(&[ONE_STRING], Section::Frames, &huge), DecodeErrorKind::TooMany);
+    assert_eq!(error_of(&[ONE_STRING, ONE_FRAME], Section::Nodes, &huge), DecodeErrorKind::TooMany);
 }
 
 #[test]
 fn an_id_out_of_range_is_refused() {
     let frame_without_a_string = error_of(&[ONE_STRING], Section::Frames, &[3, 3, 1, 7, 9]);
-    assert_eq!(
-        frame_without_a_string,
-        DecodeErrorKind::OutOfRange("function name")
-    );
-    let node_that_is_its_own_ancestor =
-        error_of(&[ONE_STRING, ONE_FRAME], Section::Nodes, &[5, 1, 5, 1, 1]);
-    assert_eq!(
-        node_that_is_its_own_ancestor,
-        DecodeErrorKind::OutOfRange("parent node")
-    );
+    assert_eq!(frame_without_a_string, DecodeErrorKind::OutOfRange("function name"));
+    let node_that_is_its_own_ancestor = error_of(&[ONE_STRING, ONE_FRAME], Section::Nodes, &[5, 1, 5, 1, 1]);
+    assert_eq!(node_that_is_its_own_ancestor, DecodeErrorKind::OutOfRange("parent node"));
 }
 
 #[test]
 fn a_section_needs_those_that_it_points_into() {
-    assert_eq!(
-        error_of(&[], Section::Nodes, &[1]),
-        DecodeErrorKind::Needs(Section::Frames)
-    );
-    assert_eq!(
-        error_of(&[ONE_STRING], Section::Strings, &[1]),
-        DecodeErrorKind::Repeated
-    );
-    assert_eq!(
-        error_of(&[], Section::Strings, &[1, 1]),
-        DecodeErrorKind::TrailingBytes
-    );
-    assert_eq!(
-        error_of(&[], Section::Strings, &[3, 3, 0xff]),
-        DecodeErrorKind::NotUtf8
-    );
+    assert_eq!(error_of(&[], Section::Nodes, &[1]), DecodeErrorKind::Needs(Section::Frames));
+    assert_eq!(error_of(&[ONE_STRING], Section::Strings, &[1]), DecodeErrorKind::Repeated);
+    assert_eq!(error_of(&[], Section::Strings, &[1, 1]), DecodeErrorKind::TrailingBytes);
+    assert_eq!(error_of(&[], Section::Strings, &[3, 3, 0xff]), DecodeErrorKind::NotUtf8);
 }
 
 #[test]
 fn an_error_says_what_and_where() {
-    let error = Decoder::new(1)
-        .section(Section::Strings, &[3, 19, b'x'])
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "section strings, byte 2: it ends too early"
-    );
+    let error = Decoder::new(1).section(Section::Strings, &[3, 19, b'x']).unwrap_err();
+    assert_eq!(error.to_string(), "section strings, byte 2: it ends too early");
 }
 
 #[test]
 fn the_bytes_of_a_table_are_the_documented_ones() {
     let nodes = vec![
-        Node {
-            parent: None,
-            frame: FrameId(0),
-        },
-        Node {
-            parent: Some(NodeId(0)),
-            frame: FrameId(2),
-        },
-        Node {
-            parent: Some(NodeId(0)),
-            frame: FrameId(1),
-        },
+        Node { parent: None, frame: FrameId(0) },
+        Node { parent: Some(NodeId(0)), frame: FrameId(2) },
+        Node { parent: Some(NodeId(0)), frame: FrameId(1) },
     ];
-    let capture = Capture {
-        nodes,
-        ..Capture::default()
-    };
-    assert_eq!(
-        encode_section(Section::Nodes, &capture),
-        [7, 1, 3, 5, 1, 9, 3]
-    );
+    let capture = Capture { nodes, ..Capture::default() };
+    assert_eq!(encode_section(Section::Nodes, &capture), [7, 1, 3, 5, 1, 9, 3]);
 }

@@ -50,10 +50,7 @@ pub(super) struct PayloadWriter {
 impl PayloadWriter {
     /// A writer with room for `bytes`.
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self {
-            bytes: alloc::vec![0; bytes + LONGEST],
-            length: 0,
-        }
+        Self { bytes: alloc::vec![0; bytes + LONGEST], length: 0 }
     }
 
     /// What was written.
@@ -157,10 +154,7 @@ impl<'a> PayloadReader<'a> {
     /// One byte as it is.
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, DecodeErrorKind> {
-        let byte = *self
-            .payload
-            .get(self.at)
-            .ok_or(DecodeErrorKind::Truncated)?;
+        let byte = *self.payload.get(self.at).ok_or(DecodeErrorKind::Truncated)?;
         self.at += 1;
         Ok(byte)
     }
@@ -185,26 +179,14 @@ impl<'a> PayloadReader<'a> {
     #[inline(never)]
     fn u64_near_end(&mut self) -> Result<u64, DecodeErrorKind> {
         let rest = &self.payload[self.at..];
-        let length = rest
-            .first()
-            .ok_or(DecodeErrorKind::Truncated)?
-            .trailing_zeros() as usize
-            + 1;
+        let length = rest.first().ok_or(DecodeErrorKind::Truncated)?.trailing_zeros() as usize + 1;
         let bytes = rest.get(..length).ok_or(DecodeErrorKind::Truncated)?;
         let mut word = [0; 8];
-        let number = if length == LONGEST {
-            &bytes[1..]
-        } else {
-            bytes
-        };
+        let number = if length == LONGEST { &bytes[1..] } else { bytes };
         word[..number.len()].copy_from_slice(number);
         let word = u64::from_le_bytes(word);
         self.at += length;
-        Ok(if length == LONGEST {
-            word
-        } else {
-            unpack(word, length)
-        })
+        Ok(if length == LONGEST { word } else { unpack(word, length) })
     }
 
     /// A signed integer.
@@ -232,14 +214,8 @@ impl<'a> PayloadReader<'a> {
     /// A string.
     pub(super) fn string(&mut self) -> Result<String, DecodeErrorKind> {
         let length = usize::try_from(self.u64()?).map_err(|_| DecodeErrorKind::Truncated)?;
-        let end = self
-            .at
-            .checked_add(length)
-            .ok_or(DecodeErrorKind::Truncated)?;
-        let bytes = self
-            .payload
-            .get(self.at..end)
-            .ok_or(DecodeErrorKind::Truncated)?;
+        let end = self.at.checked_add(length).ok_or(DecodeErrorKind::Truncated)?;
+        let bytes = self.payload.get(self.at..end).ok_or(DecodeErrorKind::Truncated)?;
         let text = core::str::from_utf8(bytes).map_err(|_| DecodeErrorKind::NotUtf8)?;
         self.at = end;
         Ok(String::from(text))

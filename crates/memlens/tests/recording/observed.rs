@@ -36,24 +36,15 @@ pub struct Totals {
 
 impl Observed {
     pub fn of(capture: &Capture) -> Self {
-        let sites = capture.sites.iter().map(|site| ObservedSite {
-            stack: stack(capture, site.node),
-            site: *site,
-        });
-        Self {
-            sites: sites.collect(),
-            capture: capture.clone(),
-        }
+        let sites = capture.sites.iter().map(|site| ObservedSite { stack: stack(capture, site.node), site: *site });
+        Self { sites: sites.collect(), capture: capture.clone() }
     }
 
     /// Sums by the allocator's name.
     pub fn by_allocator(&self) -> BTreeMap<&'static str, Totals> {
         let mut totals: BTreeMap<&'static str, Totals> = BTreeMap::new();
         for observed in &self.sites {
-            totals
-                .entry(observed.site.allocator.name())
-                .or_default()
-                .add(&observed.site);
+            totals.entry(observed.site.allocator.name()).or_default().add(&observed.site);
         }
         totals
     }
@@ -61,28 +52,18 @@ impl Observed {
     /// The sites of Python's mem and object domains.
     pub fn python_sites(&self) -> impl Iterator<Item = &ObservedSite> {
         let is_python = |allocator| matches!(allocator, Allocator::Pymem | Allocator::Pyobject);
-        self.sites
-            .iter()
-            .filter(move |observed| is_python(observed.site.allocator))
+        self.sites.iter().filter(move |observed| is_python(observed.site.allocator))
     }
 
     /// The sites whose innermost frame is a function of this name.
     pub fn in_function<'a>(&'a self, function: &'a str) -> impl Iterator<Item = &'a ObservedSite> {
-        self.sites.iter().filter(move |observed| {
-            observed
-                .stack
-                .first()
-                .is_some_and(|frame| frame.function == function)
-        })
+        self.sites.iter().filter(move |observed| observed.stack.first().is_some_and(|frame| frame.function == function))
     }
 
     /// What a function of this name allocated itself, in the object domain: count and bytes.
     pub fn allocated_in(&self, function: &str) -> Totals {
         let mut totals = Totals::default();
-        for observed in self
-            .in_function(function)
-            .filter(|observed| observed.site.allocator == Allocator::Pyobject)
-        {
+        for observed in self.in_function(function).filter(|observed| observed.site.allocator == Allocator::Pyobject) {
             totals.add(&observed.site);
         }
         totals
@@ -109,17 +90,11 @@ impl Totals {
 
 fn stack(capture: &Capture, innermost: Option<NodeId>) -> Vec<FrameName> {
     let parent = |node: &NodeId| capture.nodes[node.0 as usize].parent;
-    std::iter::successors(innermost, parent)
-        .map(|node| frame(capture, node))
-        .collect()
+    std::iter::successors(innermost, parent).map(|node| frame(capture, node)).collect()
 }
 
 fn frame(capture: &Capture, node: NodeId) -> FrameName {
     let frame = capture.frames[capture.nodes[node.0 as usize].frame.0 as usize];
     let text = |id: StringId| capture.strings[id.0 as usize].clone();
-    FrameName {
-        function: text(frame.function),
-        file: text(frame.file),
-        line: frame.line,
-    }
+    FrameName { function: text(frame.function), file: text(frame.file), line: frame.line }
 }
