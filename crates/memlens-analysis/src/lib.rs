@@ -11,6 +11,7 @@ mod lines;
 mod origin;
 mod pattern;
 mod profile;
+mod stacks;
 mod summary;
 mod tree;
 mod walk;
@@ -26,5 +27,6 @@ pub use pattern::Pattern;
 pub use profile::{
     File, FileId, Function, FunctionId, Line, LineId, Profile, ProfileNode, StackSite,
 };
+pub use stacks::{Measure, StackBytes};
 pub use summary::{LineShare, Summary};
 pub use tree::{CallTree, TreeNode};
