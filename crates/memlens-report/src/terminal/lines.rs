@@ -117,7 +117,7 @@ fn write_elsewhere(lines: &Lines, options: &Options, out: &mut dyn Write) -> io:
     }
     let figures = &lines.elsewhere;
     let text = format!(
-        "While none of these lines ran: {} held at the peak, {} allocated, {} freed",
+        "Outside these lines: {} at the peak, {} allocated, {} freed",
         bytes(figures.peak_bytes),
         bytes(figures.allocated_bytes),
         bytes(figures.freed_bytes)

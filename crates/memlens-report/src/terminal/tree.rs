@@ -172,16 +172,13 @@ impl<'t> Drawing<'t> {
         if self.hidden_branches == 0 {
             return Ok(());
         }
-        let branches = if self.hidden_branches == 1 {
-            "1 branch".to_owned()
-        } else {
-            format!("{} branches", crate::human::count(self.hidden_branches))
+        let branches = match self.hidden_branches {
+            1 => "1 branch".to_owned(),
+            number => format!("{} branches", crate::human::count(number)),
         };
-        let text = format!(
-            "Hidden: {branches} below {} each, {} in all; --all shows them",
-            bytes(self.threshold),
-            bytes(self.hidden_bytes)
-        );
+        let (limit, all) = (bytes(self.threshold), bytes(self.hidden_bytes));
+        let text =
+            format!("Hidden: {branches} of less than {limit}, {all} in all; --all shows them");
         writeln!(
             out,
             "\n{}",
