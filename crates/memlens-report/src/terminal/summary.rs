@@ -140,7 +140,7 @@ fn write_own_lines(
     let hidden_bytes = hidden
         .iter()
         .fold(0u64, |sum, line| sum.saturating_add(line.bytes));
-    write_hidden(hidden.len(), hidden_bytes, "line", options, out)
+    write_hidden(hidden.len(), hidden_bytes, "more line", options, out)
 }
 
 fn write_own_line(
@@ -203,7 +203,7 @@ fn write_sites(
     let hidden_bytes = hidden
         .iter()
         .fold(0u64, |sum, site| sum.saturating_add(site.bytes));
-    write_hidden(hidden.len(), hidden_bytes, "stack", options, out)
+    write_hidden(hidden.len(), hidden_bytes, "more stack", options, out)
 }
 
 fn write_site(
