@@ -273,7 +273,7 @@ fn write_hidden(
         return Ok(());
     }
     let text = format!(
-        "{:>10}  in {} more; --all shows them",
+        "{:>10}  in {}; --all shows them",
         bytes(held),
         counted(rows as u64, thing)
     );
