@@ -11,6 +11,7 @@ mod lines;
 mod origin;
 mod pattern;
 mod profile;
+mod stacks;
 mod summary;
 mod tree;
 mod walk;
@@ -24,5 +25,6 @@ pub use memlens_format::{
 pub use origin::Origin;
 pub use pattern::Pattern;
 pub use profile::{File, FileId, Function, FunctionId, Line, LineId, Profile, ProfileNode, StackSite};
+pub use stacks::{Measure, StackBytes};
 pub use summary::{LineShare, Summary};
 pub use tree::{CallTree, TreeNode};

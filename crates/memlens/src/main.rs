@@ -1,19 +1,28 @@
-//! The `memlens` command: it reads the command line and leaves the work to one module a command.
+//! The `memlens` command: `main` picks the command and turns what it returns into an exit status. A file for each command,
+//! named after its verb.
 mod agent_library;
+mod capture_file;
 mod closing;
+mod export;
 mod interpreter;
 mod launch;
+mod lines;
+mod output;
 mod output_file;
 mod run;
 mod signal;
+mod source_files;
+mod summary;
 mod target;
+mod tree;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use std::io;
 use std::process::ExitCode;
 
 /// Where the memory of a Python program goes.
 #[derive(Parser)]
-#[command(name = "memlens", version, disable_help_subcommand = true)]
+#[command(name = "memlens", version, disable_help_subcommand = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,6 +31,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Arguments),
+    /// Who held the memory at the peak
+    Summary(summary::Arguments),
+    /// What each line allocated, freed, kept and held at the peak
+    Lines(lines::Arguments),
+    /// The call tree at the peak
+    Tree(tree::Arguments),
+    /// The profile in the format of another tool
+    Export(export::Arguments),
 }
 
 /// The exit status for input that is at fault, as opposed to the recorded program's own.
@@ -36,13 +53,27 @@ fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Summary(arguments) => summary::run(&arguments),
+        Command::Lines(arguments) => lines::run(&arguments),
+        Command::Tree(arguments) => tree::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
     };
-    result.unwrap_or_else(|error| fail(format!("{error:#}")))
+    match result {
+        Ok(status) => status,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => fail(format!("{error:#}")),
+    }
 }
 
 fn fail(message: String) -> ExitCode {
     eprintln!("memlens: {message}");
     ExitCode::from(EXIT_BAD_INPUT)
+}
+
+/// Whoever read our output has read enough (`| head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let source = error.downcast_ref::<io::Error>();
+    source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// What is wrong with the command line, without the usage that clap adds.
