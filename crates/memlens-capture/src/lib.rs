@@ -1,31 +1,15 @@
-//! Writing captures. (A stand-in: the real one comes with the reader.)
-use memlens_format::capture::Capture;
-use std::io::Write;
+//! Captures as files: [`write_to`], [`open`], and what can be saved of a file that is cut short.
+//!
+//! The layout of the file and of its sections is [`memlens_format::capture`]'s; this crate adds compression, input and
+//! output. It writes the current version and reads every version ever released. It never opens a file for writing: the
+//! caller does, who knows what may be overwritten.
+#![forbid(unsafe_code)]
 
-/// What was written.
-#[derive(Clone, Copy, Debug)]
-pub struct Written {
-    /// Length of the file.
-    pub bytes: u64,
-}
+mod error;
+mod read;
+mod write;
 
-/// Why not.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file could not be written.
-    #[error("cannot write the capture: {source}")]
-    CannotWrite {
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-/// Writes a capture to `out`.
-pub fn write_to(out: &mut impl Write, capture: &Capture) -> Result<Written, Error> {
-    let text = format!("{capture:?}");
-    out.write_all(text.as_bytes())
-        .map_err(|source| Error::CannotWrite { source })?;
-    Ok(Written {
-        bytes: text.len() as u64,
-    })
-}
+pub use error::Error;
+pub use memlens_format::capture::{Capture, Section};
+pub use read::{Damage, Opened, Parts, open, open_parts, read};
+pub use write::{Written, write_to};

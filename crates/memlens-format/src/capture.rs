@@ -1,9 +1,21 @@
 //! The capture: what a recording leaves behind.
 //!
-//! This is the model in memory; [`crate::capture`]'s encoder and decoder turn it into bytes and back.
+//! This is the model in memory. [`encode_section`] and [`Decoder`] turn it into the payloads of sections and back;
+//! [`container`] has the layout of the file that holds the sections. Compression and files are not for this crate.
 use crate::Allocator;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub mod container;
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+mod varint;
+
+pub use container::Section;
+pub use decode::{DecodeError, DecodeErrorKind, Decoder, MAX_ROWS};
+pub use encode::encode_section;
 
 /// Index into [`Capture::strings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
