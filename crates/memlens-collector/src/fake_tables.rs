@@ -153,7 +153,7 @@ impl FakeTables {
         let index = self.counts[table];
         self.counts[table] += 1;
         let slot = directory as u64 + 8 * (u64::from(index) / per_chunk as u64);
-        if index as usize % per_chunk == 0 {
+        if (index as usize).is_multiple_of(per_chunk) {
             let chunk = self.take((per_chunk * bytes) as u64);
             self.put_u64(slot, chunk);
         }
