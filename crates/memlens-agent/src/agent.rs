@@ -262,7 +262,7 @@ fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option
     let index = header.lane_count.load(Relaxed);
     let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
     let (lane, offset) = Lane::new(&mut cold.memory, header, is_main)?;
-    let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
+    let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 15 } else { 1 << 8 })?;
     let place = cold.memory.private(size_of::<Writer>())?.cast::<Writer>();
     // SAFETY: fresh memory of that size, aligned to 64.
     unsafe { place.write(Writer { lane, keys, code_epoch: code_epoch(), is_main, next_free: null_mut() }) };

@@ -61,18 +61,20 @@ pub fn choose(python: &python::Found) {
 
 /// Who writes, and the site of `kind` at the running line.
 ///
-/// Budget (thread that holds the GIL): two loads and two branches before the stack.
+/// Budget (thread that holds the GIL): two loads and a branch before the stack. What is needed is then read through the *known* thread state, which was
+/// just seen to be the running one: so the processor goes on without waiting for the interpreter's own pointer.
 #[inline(always)]
 fn here<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
     // SAFETY: set by set_up_thread; the slot is the interpreter's, which stays loaded.
     let tstate = unsafe { *thread.tstate_slot };
-    if tstate.is_null() || tstate != thread.known_tstate || !is_own::<V>(tstate) {
+    let known = thread.known_tstate;
+    if tstate.is_null() || tstate != known || !is_own::<V>(tstate) {
         return elsewhere::<V>(thread, tstate, kind);
     }
     // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest.
     unsafe {
         let writer = &mut *agent::main_writer();
-        let site = stack::site::<V>(&mut thread.stack, writer, tstate, kind)?;
+        let site = stack::site::<V>(&mut thread.stack, writer, thread::as_if_loaded(known), kind)?;
         Some((writer, site))
     }
 }

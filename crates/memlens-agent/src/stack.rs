@@ -12,13 +12,13 @@
 //! release is not trusted.
 use crate::agent::{self, Cold, Writer};
 use crate::process_memory::ProcessMemory;
-use crate::python;
+use crate::{python, thread};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::{NonNull, null, null_mut};
 use core::sync::atomic::Ordering::Relaxed;
 use memlens_cpython::code::read_code;
-use memlens_cpython::layout::{Layout, Place};
+use memlens_cpython::layout::{self, Layout, Place, Seal, seal_of};
 use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use memlens_recorder::Memory;
@@ -69,22 +69,28 @@ struct Entry {
 /// The stack as it was at the last event.
 #[repr(C)]
 pub struct Stack {
-    entries: *mut Entry,
+    /// The innermost frame, and the node of its caller.
+    top: *const c_void,
+    top_parent: u32,
     length: u32,
+    entries: *mut Entry,
     capacity: u32,
     code_epoch: u32,
 }
 
 impl Stack {
+    const NONE: Self =
+        Self { top: null(), top_parent: NODE_ROOT, length: 0, entries: null_mut(), capacity: 0, code_epoch: 0 };
+
     /// An empty one.
     pub fn new(memory: &mut ProcessMemory) -> Option<Self> {
         let entries = memory.private(FIRST_CAPACITY * size_of::<Entry>())?.as_ptr().cast();
-        Some(Self { entries, length: 0, capacity: FIRST_CAPACITY as u32, code_epoch: agent::code_epoch() })
+        Some(Self { entries, capacity: FIRST_CAPACITY as u32, code_epoch: agent::code_epoch(), ..Self::NONE })
     }
 
     /// Forgets the stack.
     pub fn give_back(&mut self, _memory: &mut ProcessMemory) {
-        *self = Self { entries: null_mut(), length: 0, capacity: 0, code_epoch: 0 };
+        *self = Self::NONE;
     }
 
     #[inline(always)]
@@ -156,14 +162,30 @@ pub unsafe fn site<V: Layout>(
 ) -> Option<u32> {
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
+    if V::CAN_SEAL && stack.top == top && !top.is_null() && stack.code_epoch == agent::code_epoch() {
+        // The usual case: the same frame as at the last event, which has not left since.
+        let top = thread::as_if_loaded(stack.top);
+        // SAFETY: `top` is the innermost frame of the calling thread.
+        unsafe {
+            let key = V::instruction_key(top);
+            if seal_of::<V>(top, null()) == Seal::Running {
+                #[cfg(feature = "check-stacks")]
+                check::holds::<V>(writer, top, stack.top_parent);
+                return site_at::<V>(writer, stack.top_parent, top, key, kind);
+            }
+        }
+    }
     if top.is_null() {
         return site_at::<V>(writer, NODE_ROOT, top, NO_FRAME, kind);
     }
     // SAFETY: `top` is the innermost frame of the calling thread.
-    let key = unsafe { V::instruction_key(top) };
-    // SAFETY: as above.
-    let parent = unsafe { follow::<V>(stack, writer, top, key) };
-    site_at::<V>(writer, parent?, top, key, kind)
+    unsafe {
+        let key = V::instruction_key(top);
+        let parent = follow::<V>(stack, writer, top)?;
+        #[cfg(feature = "check-stacks")]
+        check::holds::<V>(writer, top, parent);
+        site_at::<V>(writer, parent, top, key, kind)
+    }
 }
 
 #[inline(always)]
@@ -185,21 +207,23 @@ fn node_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, ke
 /// Brings the kept stack up to date; returns the node of the caller of `top`.
 ///
 /// # Safety
-/// As [`site`]; `top` is the innermost frame and `key` its instruction.
+/// As [`site`]; `top` is the innermost frame.
 #[inline(always)]
-unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void, key: u64) -> Option<u32> {
-    // SAFETY: `length` entries were written; the caller's promise.
-    unsafe {
-        let last = stack.entries.add(stack.length as usize).wrapping_sub(1);
-        if stack.length != 0 && (*last).frame == top && stack.code_epoch == agent::code_epoch() {
-            (*last).node = if (*last).key == key { (*last).node } else { UNKNOWN_NODE };
-            (*last).key = key;
-            if is_unchanged_below::<V>(stack.entries, last) {
-                return Some(if last == stack.entries { NODE_ROOT } else { (*last.sub(1)).node });
-            }
+unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
+    if !V::CAN_SEAL && stack.top == top && stack.code_epoch == agent::code_epoch() {
+        // SAFETY: the caller's promise; `top` is not null, and so there are entries.
+        if unsafe { is_unchanged_below::<V>(stack.entries, stack.entries.add(stack.length as usize - 1)) } {
+            return Some(stack.top_parent);
         }
-        catch_up::<V>(stack, writer, top)
     }
+    // SAFETY: the caller's promise.
+    let parent = unsafe { catch_up::<V>(stack, writer, top) };
+    match parent {
+        Some(node) => (stack.top, stack.top_parent) = (top, node),
+        // A table is full: what is kept may be half of this and half of that.
+        None => (stack.top, stack.length) = (null(), 0),
+    }
+    parent
 }
 
 /// Whether the frames below the kept frame `entry`, which is in the chain, are the kept ones, at the instructions where they were.
@@ -254,8 +278,10 @@ unsafe fn catch_up<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *cons
             return unsafe { rebuild::<V>(stack, writer, top) };
         }
     };
+    // SAFETY: written above.
+    let above = if fresh_count == 0 { null() } else { unsafe { fresh[fresh_count - 1].assume_init() } };
     // SAFETY: the kept frame was just met in the chain.
-    let Some(lowest) = (unsafe { lowest_changed::<V>(stack, kept) }) else {
+    let Some(lowest) = (unsafe { lowest_changed::<V>(stack, kept, above) }) else {
         // SAFETY: the caller's promise.
         return unsafe { rebuild::<V>(stack, writer, top) };
     };
@@ -266,6 +292,10 @@ unsafe fn catch_up<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *cons
         // SAFETY: written above; a frame of the calling thread's chain.
         let (frame, key) = unsafe {
             let frame = fresh[index].assume_init();
+            if V::CAN_SEAL {
+                let above = if index == 0 { null() } else { fresh[index - 1].assume_init() };
+                layout::seal::<V>(frame, above);
+            }
             (frame, V::instruction_key(frame))
         };
         let node = if index > 0 { node_at::<V>(writer, parent, frame, key)? } else { UNKNOWN_NODE };
@@ -280,26 +310,39 @@ unsafe fn catch_up<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *cons
 }
 
 /// The outermost kept frame, up to `kept`, whose instruction has changed (or `kept`); `None` if the chain below is another.
+/// Seals what it passes, and stops at a frame that is still sealed.
 ///
 /// # Safety
-/// The kept frame at index `kept` must be in the calling thread's chain.
+/// The kept frame at index `kept` must be in the calling thread's chain, and `above` the frame that it called, or null.
 #[inline(always)]
-unsafe fn lowest_changed<V: Layout>(stack: &Stack, kept: usize) -> Option<usize> {
+unsafe fn lowest_changed<V: Layout>(stack: &Stack, kept: usize, mut above: *const c_void) -> Option<usize> {
     let mut lowest = kept;
-    for index in (0..kept).rev() {
+    let mut index = kept;
+    loop {
         let entry = stack.get(index);
         // SAFETY: each frame is read only after `previous` was seen to point to it.
         unsafe {
-            if V::previous(stack.get(index + 1).frame) != entry.frame {
-                return None;
-            }
-            if V::instruction_key(entry.frame) != entry.key {
+            let seal = if V::CAN_SEAL { seal_of::<V>(entry.frame, above) } else { Seal::Broken };
+            if seal != Seal::Waiting && V::instruction_key(entry.frame) != entry.key {
                 lowest = index;
             }
+            if seal != Seal::Broken {
+                return Some(lowest);
+            }
+            if V::CAN_SEAL {
+                layout::seal::<V>(entry.frame, above);
+            }
+            let previous = V::previous(entry.frame);
+            if index == 0 {
+                return previous.is_null().then_some(lowest);
+            }
+            if previous != stack.get(index - 1).frame {
+                return None;
+            }
         }
+        above = entry.frame;
+        index -= 1;
     }
-    // SAFETY: as above.
-    unsafe { V::previous(stack.get(0).frame) }.is_null().then_some(lowest)
 }
 
 /// Finds the nodes of the kept frames from `lowest` up anew, for one below them has moved on. Returns the node of the last but one
@@ -340,14 +383,20 @@ unsafe fn renew<V: Layout>(stack: &mut Stack, writer: &mut Writer, lowest: usize
 #[inline(never)]
 unsafe fn rebuild<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
     stack.length = 0;
-    let mut frame = top;
+    let (mut frame, mut above) = (top, null());
     while !frame.is_null() {
         // SAFETY: a frame of the calling thread's chain.
-        let key = unsafe { V::instruction_key(frame) };
+        let key = unsafe {
+            if V::CAN_SEAL {
+                layout::seal::<V>(frame, above);
+            }
+            V::instruction_key(frame)
+        };
         if !stack.push(Entry { frame, key, node: UNKNOWN_NODE }) {
             stack.length = 0;
             return None;
         }
+        above = frame;
         // SAFETY: as above.
         frame = unsafe { V::previous(frame) };
     }
@@ -502,4 +551,49 @@ pub fn forget_code(address: usize) {
         cold.lines = cold.lines.take().filter(|(code, _)| *code != address);
         agent::advance_code_epoch();
     });
+}
+
+/// The slow truth beside the fast answer, at every event (feature `check-stacks`, for tests).
+#[cfg(feature = "check-stacks")]
+mod check {
+    use super::*;
+
+    const MAX_DEPTH: usize = 1 << 16;
+
+    static CHECKED: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+
+    /// Walks the whole chain from the innermost frame, looking at nothing that was kept, and aborts the process if its caller's node is
+    /// not `parent`.
+    pub unsafe fn holds<V: Layout>(writer: &mut Writer, top: *const c_void, parent: u32) {
+        let mut frames = [null(); 256];
+        let (mut frame, mut depth) = (top, 0);
+        while !frame.is_null() && depth < MAX_DEPTH {
+            // Of a very deep stack only the outermost frames are held against the kept ones.
+            frames[depth % 256] = frame;
+            depth += 1;
+            // SAFETY: a frame of the calling thread's chain.
+            frame = unsafe { V::previous(frame) };
+        }
+        if depth > 256 {
+            return;
+        }
+        let mut node = NODE_ROOT;
+        for frame in frames[1..depth].iter().rev() {
+            // SAFETY: as above.
+            let key = unsafe { V::instruction_key(*frame) };
+            match node_at::<V>(writer, node, *frame, key) {
+                Some(next) => node = next,
+                None => return,
+            }
+        }
+        CHECKED.fetch_add(1, Relaxed);
+        if node != parent {
+            let message = b"memlens: check-stacks: the kept stack is not the running one\n";
+            // SAFETY: a static message; the process ends here.
+            unsafe {
+                libc::write(2, message.as_ptr().cast(), message.len());
+                libc::abort();
+            }
+        }
+    }
 }

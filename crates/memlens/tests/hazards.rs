@@ -1,0 +1,279 @@
+//! One tiny program a hazard (`tests/programs/hazards`): each behaves as without memlens and leaves a capture that is true.
+mod recording;
+
+use recording::{Observed, Python, Recorder, Recording, compile_library, programs, pythons, text};
+use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
+
+/// Records a hazard and compares what it prints and how it ends with a plain run.
+fn same_as_plain(python: &Python, name: &str) -> Recording {
+    let recording = Recorder::new(python, "hazard")
+        .program(&format!("hazards/{name}"))
+        .record();
+    let script = programs().join("hazards").join(name);
+    let plain = python.run(&[script.as_os_str()], &recording.folder);
+    // 128+N for signal N, as a shell has it.
+    let expected = plain
+        .status
+        .code()
+        .or_else(|| plain.status.signal().map(|signal| 128 + signal));
+    assert_eq!(
+        recording.stdout(),
+        text(&plain.stdout),
+        "{name} on {}\n{}",
+        python.name(),
+        recording.stderr()
+    );
+    assert_eq!(
+        recording.output.status.code(),
+        expected,
+        "{name} on {}\n{}",
+        python.name(),
+        recording.stderr()
+    );
+    recording
+}
+
+fn everywhere(name: &str, check: impl Fn(&Observed)) {
+    for python in pythons() {
+        check(&same_as_plain(&python, name).observed());
+    }
+}
+
+/// A bytes object costs its length and this.
+const BYTES_HEADER: i64 = 33;
+
+/// Whole bytes objects of `size` that a function made and that were live at the end, as (count, bytes). A function's
+/// other objects are far smaller.
+fn assert_live(observed: &Observed, function: &str, count: i64, size: i64) {
+    let found = observed.allocated_in(function).live_bytes;
+    let expected = count * (size + BYTES_HEADER);
+    let slack = 1000 + count * 16;
+    assert!(
+        (expected..expected + slack).contains(&found),
+        "{function}: {found} live bytes, expected {expected}"
+    );
+}
+
+#[test]
+fn fork() {
+    everywhere("fork.py", |observed| {
+        assert_live(observed, "in_parent", 1, 7_000_000);
+        let in_main_process = |site: &recording::observed::ObservedSite| site.site.process == 0;
+        assert!(
+            !observed.in_function("in_child").any(in_main_process),
+            "the child's allocations are not the parent's"
+        );
+    });
+}
+
+#[test]
+fn exec() {
+    for python in pythons() {
+        same_as_plain(&python, "exec.py");
+    }
+}
+
+#[test]
+fn many_threads() {
+    everywhere("threads.py", |observed| {
+        let found = observed.allocated_in("in_thread").allocations
+            + observed
+                .allocated_in("in_thread.<locals>.<listcomp>")
+                .allocations;
+        let inner = observed.allocated_in("<listcomp>").allocations
+            + observed.allocated_in("in_thread.<listcomp>").allocations;
+        assert!(
+            found + inner >= 20 * 10 * 100,
+            "{found} + {inner} allocations in threads"
+        );
+    });
+}
+
+#[test]
+fn os_exit() {
+    everywhere("os__exit.py", |observed| {
+        assert_live(observed, "kept_to_the_end", 1, 3_000_000)
+    });
+}
+
+/// Counts 5000 blocks whether the comprehension is a frame of its own (before 3.12) or not.
+fn assert_five_thousand_kept(observed: &Observed) {
+    let under = observed.python_sites().filter(|site| {
+        site.stack
+            .iter()
+            .any(|frame| frame.function == "kept_to_the_end")
+    });
+    let (count, bytes) = under.fold((0, 0), |(count, bytes), site| {
+        (count + site.site.live_count, bytes + site.site.live_bytes)
+    });
+    assert!(
+        (5000..5020).contains(&count),
+        "{count} blocks live at the end"
+    );
+    let expected = 5000 * (1000 + BYTES_HEADER as u64);
+    assert!(
+        (expected..expected + 60_000).contains(&bytes),
+        "{bytes} bytes live at the end, expected {expected}"
+    );
+}
+
+#[test]
+fn kill_9_leaves_a_complete_capture() {
+    everywhere("signal_kill.py", |observed| {
+        assert_five_thousand_kept(observed);
+        assert_eq!(observed.capture.meta.exit.signal, Some(9));
+    });
+}
+
+#[test]
+fn a_crash_leaves_a_complete_capture() {
+    everywhere("segv.py", |observed| {
+        assert_five_thousand_kept(observed);
+        assert_eq!(observed.capture.meta.exit.signal, Some(11));
+    });
+}
+
+#[test]
+fn sigterm() {
+    everywhere("signal_term.py", |observed| {
+        assert_eq!(observed.capture.meta.exit.signal, Some(15))
+    });
+}
+
+#[test]
+fn recursion_20_000_deep() {
+    everywhere("recursion_deep.py", |observed| {
+        let at_the_bottom = observed.allocated_in("at_the_bottom");
+        assert_eq!(at_the_bottom.allocated_bytes, 4_000_000 + BYTES_HEADER);
+    });
+}
+
+#[test]
+fn generators_that_are_abandoned() {
+    everywhere("generators_abandoned.py", |_| {});
+}
+
+#[test]
+fn an_allocation_that_fails_is_not_counted() {
+    everywhere("huge_alloc.py", |observed| {
+        assert!(
+            observed.allocated_in("ask").allocated_bytes < 1_000_000,
+            "a failed allocation was counted"
+        );
+        assert_live(observed, "kept_to_the_end", 1, 1_234_567);
+    });
+}
+
+#[test]
+fn allocations_in_atexit() {
+    everywhere("atexit_alloc.py", |observed| {
+        let bytes = observed.allocated_in("at_exit").allocated_bytes;
+        assert!(bytes >= 6_000_000 + BYTES_HEADER, "{bytes} bytes");
+    });
+}
+
+#[test]
+fn every_descriptor_is_closed() {
+    everywhere("close_all.py", |observed| {
+        let under = observed
+            .python_sites()
+            .filter(|site| site.stack.iter().any(|frame| frame.function == "after"));
+        let bytes: u64 = under.map(|site| site.site.live_bytes).sum();
+        assert!(bytes >= 5 * 2_000_000, "{bytes} bytes");
+    });
+}
+
+#[test]
+fn the_standard_streams_are_closed_too() {
+    everywhere("close_standard.py", |observed| {
+        assert_live(observed, "after", 1, 2_000_000)
+    });
+}
+
+#[test]
+fn an_empty_script() {
+    everywhere("empty.py", |observed| {
+        assert!(observed.capture.meta.peak_bytes > 0)
+    });
+}
+
+#[test]
+fn names_beyond_ascii() {
+    everywhere("ünïcode_名前.py", |observed| {
+        assert_live(observed, "größe", 1, 2_000_000);
+        assert_live(observed, "名前", 1, 3_000_000);
+        // Python normalises identifiers (NFKC).
+        assert_live(observed, "fun", 1, 5_000_000);
+        let file = |site: &recording::observed::ObservedSite| {
+            site.stack[0].file.ends_with("ünïcode_名前.py")
+        };
+        assert!(observed.in_function("größe").all(file));
+    });
+}
+
+#[test]
+fn the_working_directory_changes() {
+    everywhere("change_folder.py", |observed| {
+        assert_live(observed, "after", 1, 2_000_000)
+    });
+}
+
+#[test]
+fn an_uncaught_exception() {
+    for python in pythons() {
+        let recording = same_as_plain(&python, "uncaught.py");
+        let script = programs().join("hazards/uncaught.py");
+        let plain = python.run(&[script.as_os_str()], &recording.folder);
+        assert_eq!(recording.stderr(), text(&plain.stderr), "{}", python.name());
+    }
+}
+
+#[test]
+fn subprocesses() {
+    everywhere("subprocesses.py", |_| {});
+}
+
+#[test]
+fn pools_of_processes() {
+    everywhere("multiprocess.py", |_| {});
+}
+
+#[test]
+fn a_signal_handler_that_allocates() {
+    everywhere("signals.py", |_| {});
+}
+
+#[test]
+fn finalizers_in_the_middle_of_allocations() {
+    everywhere("gc_cycles.py", |_| {});
+}
+
+/// What a program preloads itself stays preloaded, in front of memlens or behind it.
+#[test]
+fn a_preload_that_is_already_there() {
+    let library = compile_library("cc", "preloaded.c", &[]);
+    for python in pythons() {
+        let recorder =
+            Recorder::new(&python, "preload").variable("LD_PRELOAD", library.as_os_str());
+        let code =
+            "import ctypes; print(ctypes.CDLL(None).preloaded_answer()); kept = bytes(2_000_000)";
+        let recording = recorder.arguments(&["-c", code]).succeed();
+        assert_eq!(recording.stdout(), "42\n", "{}", python.name());
+        assert_live(&recording.observed(), "<module>", 1, 2_000_000);
+    }
+}
+
+/// The exit status of the program is that of `memlens run`.
+#[test]
+fn exit_statuses() {
+    for python in pythons() {
+        for status in ["0", "1", "2", "77", "255"] {
+            let recorder = Recorder::new(&python, "status").program("hazards/exit_status.py");
+            recorder
+                .argument(OsStr::new(status))
+                .record()
+                .assert_status(status.parse().expect("a number"));
+        }
+    }
+}

@@ -1,0 +1,11 @@
+"""Crashes in C code."""
+import ctypes
+
+
+def kept_to_the_end():
+    return [bytes(1000) for _ in range(5000)]
+
+
+kept = kept_to_the_end()
+print("ready", flush=True)
+ctypes.string_at(0)

@@ -1,0 +1,8 @@
+"""Ends by an exception."""
+
+
+def fail():
+    raise ValueError("not caught")
+
+
+fail()

@@ -1,0 +1,50 @@
+//! The project's own commands: `cargo xtask flights | test | stdlib | bench`.
+//!
+//! Each installs what it needs into the checkout (`.venvs/`) and nothing outside of it, so that a fresh machine with Rust, a
+//! C compiler and any CPython from 3.9 on needs no set-up by hand. Standard library only: it is the first thing that a fresh
+//! checkout builds.
+
+mod bench;
+mod flights;
+mod interpreter;
+mod shell;
+mod stdlib;
+mod suite;
+mod venv;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <COMMAND>
+
+  flights [--python P]                 record examples/flights.py and print its summary
+  test    [--python P]... [--no-lints] format, lints, build and every test, on every interpreter found (or those named)
+  stdlib  [--python P]... [--only M]   CPython's own test modules, without and with memlens
+  bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let outcome = match command.as_str() {
+        "flights" => flights::run(rest),
+        "test" => suite::run(rest),
+        "stdlib" => stdlib::run(rest),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("no such command: {other}\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

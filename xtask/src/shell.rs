@@ -1,0 +1,84 @@
+//! Running other programs, and the few arguments that the commands share.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every step of this crate returns: the error is one line for the person at the terminal.
+pub type Outcome<T = ()> = Result<T, String>;
+
+/// The checkout's root.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
+/// The release binary.
+pub fn memlens() -> PathBuf {
+    target().join("release").join("memlens")
+}
+
+/// A `cargo` of the toolchain that runs this.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Says what runs, runs it with our own standard streams, and fails if it fails.
+pub fn run(command: &mut Command) -> Outcome {
+    eprintln!("\n$ {}", shown(command));
+    let status = command
+        .status()
+        .map_err(|error| format!("{}: {error}", shown(command)))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{}: {status}", shown(command)))
+    }
+}
+
+/// Builds the release binary and the agent beside it.
+pub fn build_release() -> Outcome {
+    run(&mut cargo(&["build", "--release", "--workspace"]))
+}
+
+/// Takes every `NAME VALUE` out of the arguments and returns the values.
+pub fn take_values(arguments: &mut Vec<String>, name: &str) -> Outcome<Vec<String>> {
+    let mut values = Vec::new();
+    while let Some(at) = arguments.iter().position(|argument| argument == name) {
+        if at + 1 >= arguments.len() {
+            return Err(format!("{name} needs a value"));
+        }
+        values.push(arguments.remove(at + 1));
+        arguments.remove(at);
+    }
+    Ok(values)
+}
+
+/// Takes a flag out of the arguments; says whether it was there.
+pub fn take_flag(arguments: &mut Vec<String>, name: &str) -> bool {
+    let before = arguments.len();
+    arguments.retain(|argument| argument != name);
+    arguments.len() != before
+}
+
+/// Refuses what no `take_…` has taken.
+pub fn refuse_rest(arguments: &[String]) -> Outcome {
+    match arguments.first() {
+        None => Ok(()),
+        Some(argument) => Err(format!("unexpected argument: {argument}")),
+    }
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,98 @@
+//! `cargo xtask test`: format, lints, build and every test, on every interpreter found.
+use crate::interpreter::{self, Interpreter};
+use crate::shell::{self, Outcome};
+use crate::{flights, stdlib};
+use std::process::Command;
+
+pub fn run(arguments: &[String]) -> Outcome {
+    let mut arguments = arguments.to_vec();
+    let names = shell::take_values(&mut arguments, "--python")?;
+    let skip_lints = shell::take_flag(&mut arguments, "--no-lints");
+    shell::refuse_rest(&arguments)?;
+    let interpreters = interpreter::named_or_all(&names)?;
+    eprintln!("{}", matrix(&interpreters));
+    if !skip_lints {
+        lint()?;
+    }
+    shell::run(&mut shell::cargo(&["build", "--workspace"]))?;
+    shell::build_release()?;
+    let flights = flights::python(&default_of(&interpreters)?)?;
+    let stdlib_outcome = stdlib::check(&interpreters, &[]);
+    // The last step, so that its result lines close the output.
+    let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    tests
+        .env("MEMLENS_TEST_PYTHONS", paths(&interpreters))
+        .env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
+    let outcome = shell::run(&mut tests);
+    eprintln!("\n{}", matrix(&interpreters));
+    stdlib_outcome.and(outcome)
+}
+
+fn lint() -> Outcome {
+    if has_component("fmt") {
+        shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))?;
+    }
+    if has_component("clippy") {
+        shell::run(&mut shell::cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+    }
+    Ok(())
+}
+
+/// A minimal toolchain has neither; the tests are worth running all the same.
+fn has_component(name: &str) -> bool {
+    let found = shell::cargo(&[name, "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("cargo {name} is not installed: its check is left out");
+    }
+    found
+}
+
+/// The flights test runs on `python3` if that is among the interpreters, else on the newest.
+fn default_of(interpreters: &[Interpreter]) -> Outcome<Interpreter> {
+    let default = Interpreter::default_one()
+        .ok()
+        .filter(|default| interpreters.contains(default));
+    default
+        .or_else(|| interpreters.last().cloned())
+        .ok_or_else(|| "no interpreter".into())
+}
+
+fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
+    let paths = interpreters.iter().map(|interpreter| &interpreter.path);
+    std::env::join_paths(paths).unwrap_or_default()
+}
+
+/// What this machine offers, and what therefore was not tested.
+fn matrix(interpreters: &[Interpreter]) -> String {
+    let mut text = String::from("interpreters:");
+    for minor in 9..=13 {
+        let found = interpreters
+            .iter()
+            .find(|interpreter| interpreter.minor == minor);
+        let path = found.map_or_else(
+            || "not found".into(),
+            |interpreter| interpreter.path.display().to_string(),
+        );
+        text.push_str(&format!("\n  3.{minor:<3} {path}"));
+    }
+    text.push_str(&format!("\n  cc    {}", version_line("cc")));
+    text.push_str(&format!("\n  c++   {}", version_line("c++")));
+    text
+}
+
+fn version_line(compiler: &str) -> String {
+    let output = Command::new(compiler).arg("--version").output();
+    let text = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    text.lines().next().unwrap_or("not found").to_owned()
+}

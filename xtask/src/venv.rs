@@ -1,0 +1,60 @@
+//! Virtual environments inside the checkout.
+use crate::interpreter::Interpreter;
+use crate::shell::{Outcome, root, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The Python of an environment named `name`, of this interpreter, that holds what the requirements file asks for. Made or
+/// renewed if need be: a stamp beside it keeps the text of the requirements that were installed.
+pub fn python_with(name: &str, interpreter: &Interpreter, requirements: &Path) -> Outcome<PathBuf> {
+    let folder = root()
+        .join(".venvs")
+        .join(format!("{name}-{}", interpreter.version()));
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements.installed");
+    let wanted = std::fs::read_to_string(requirements)
+        .map_err(|error| format!("{}: {error}", requirements.display()))?;
+    let is_fresh = std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted);
+    if !is_fresh || !python.exists() {
+        create(interpreter, &folder)?;
+        install(interpreter, &folder, requirements)?;
+        std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
+    }
+    Ok(python)
+}
+
+/// Without pip: Debian's python3 has `venv` but not always `ensurepip`.
+fn create(interpreter: &Interpreter, folder: &Path) -> Outcome {
+    let mut command = Command::new(&interpreter.path);
+    run(command
+        .args(["-m", "venv", "--clear", "--without-pip"])
+        .arg(folder))
+}
+
+/// By the interpreter's own pip (`pip --python` is there from 22.3 on), else by the one that `ensurepip` unpacks.
+fn install(interpreter: &Interpreter, folder: &Path, requirements: &Path) -> Outcome {
+    let python = folder.join("bin/python");
+    let mut command = if outer_pip_serves(interpreter, &python) {
+        let mut outer = Command::new(&interpreter.path);
+        outer.args(["-m", "pip", "--python"]).arg(&python);
+        outer
+    } else {
+        run(Command::new(&python).args(["-m", "ensurepip", "--default-pip"]))?;
+        let mut inner = Command::new(&python);
+        inner.args(["-m", "pip"]);
+        inner
+    };
+    run(command
+        .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(requirements))
+}
+
+fn outer_pip_serves(interpreter: &Interpreter, python: &Path) -> bool {
+    let mut command = Command::new(&interpreter.path);
+    let output = command
+        .args(["-m", "pip", "--python"])
+        .arg(python)
+        .arg("--version")
+        .output();
+    output.is_ok_and(|output| output.status.success())
+}
