@@ -26,6 +26,7 @@ mod error;
 mod fake_tables;
 mod interner;
 mod mapping;
+mod pace;
 mod peak;
 mod process_info;
 mod server;

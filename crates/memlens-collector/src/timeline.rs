@@ -56,6 +56,11 @@ impl Timeline {
         self.points.iter().map(|point| point.rss_bytes).max().unwrap_or(0)
     }
 
+    /// The live heap of the latest point.
+    pub fn latest_live_bytes(&self) -> u64 {
+        self.points.last().map_or(0, |point| point.live_bytes)
+    }
+
     /// The highest point.
     pub fn highest(&self) -> Option<Point> {
         self.points.iter().copied().reduce(|best, point| if point.live_bytes > best.live_bytes { point } else { best })
