@@ -224,9 +224,10 @@ fn read_sites(view: &SharedView, peak: Peak, damage: &mut u64) -> Vec<RawSite> {
             *damage += 1;
             continue;
         };
-        *damage += u64::from(!chunk_totals(view, &lanes, chunk, peak, &mut totals));
         let first = chunk * SITES_PER_CHUNK;
-        for (index, (record, totals)) in (first..site_count).zip(records.iter().zip(&totals)) {
+        let totals = &mut totals[..SITES_PER_CHUNK.min(site_count - first)];
+        *damage += u64::from(!chunk_totals(view, &lanes, chunk, peak, totals));
+        for (index, (record, totals)) in (first..).zip(records.iter().zip(&*totals)) {
             if index == 0 || *totals == SiteTotals::default() {
                 continue;
             }

@@ -2,6 +2,7 @@
 use crate::Error;
 use crate::assembly::Assembler;
 use crate::ending;
+use crate::pace::Pace;
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, Server};
 use crate::session::{Admission, Closed, Newcomer, Reading, Session};
@@ -13,11 +14,6 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
-
-/// A tick may take this part of the time: 1 / 200, half a percent of a core.
-const TICK_SHARE: u32 = 200;
-/// A scan may take this part of the time: 1 / 300. It also disturbs the program's caches, so it is kept rarer than ticks.
-const SCAN_SHARE: u32 = 300;
 
 /// Collects one recording: of a root process and of those that it starts.
 pub struct Collector {
@@ -32,6 +28,7 @@ pub struct Collector {
     slices: SliceLog,
     start: Instant,
     started_unix_ns: u64,
+    pace: Pace,
     next_tick: Instant,
     next_scan: Instant,
 }
@@ -72,6 +69,7 @@ impl Collector {
     /// (a version manager's shim).
     pub fn new(server: Server, starts_with_script: bool) -> Self {
         let start = Instant::now();
+        let slices = SliceLog::new();
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             server,
@@ -82,11 +80,12 @@ impl Collector {
             unrecorded_processes: 0,
             assembler: Assembler::new(),
             timeline: Timeline::new(),
-            slices: SliceLog::new(),
             start,
             started_unix_ns: since_epoch.map_or(0, nanoseconds),
+            pace: Pace::new(),
             next_tick: start,
-            next_scan: start,
+            next_scan: start + slices.interval(),
+            slices,
         }
     }
 
@@ -222,6 +221,7 @@ impl Collector {
                 self.is_begun = true;
                 self.sessions.push(Slot::Open(Box::new(session)));
                 self.next_tick = Instant::now();
+                self.pace.hurry();
             }
             Err(_) => {
                 self.unrecorded_processes += 1;
@@ -256,12 +256,10 @@ impl Collector {
             return;
         }
         self.tick(self.elapsed_ns());
-        let ticked = Instant::now();
-        self.next_tick = now + self.timeline.interval().max((ticked - now) * TICK_SHARE);
-        if ticked >= self.next_scan {
+        self.next_tick = now + self.pace.next_tick(self.timeline.interval(), self.timeline.latest_live_bytes());
+        if now >= self.next_scan {
             self.scan(self.elapsed_ns());
-            let cost = ticked.elapsed();
-            self.next_scan = ticked + self.slices.interval().max(cost * SCAN_SHARE);
+            self.next_scan = now + self.slices.interval().max(self.pace.scan_is_done());
         }
     }
 

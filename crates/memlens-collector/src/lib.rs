@@ -16,12 +16,17 @@
 //! program can die, and nothing that the program writes into the shared memory can make it fail. It prints nothing, reads
 //! no environment and starts no process: that is the command's business.
 mod assembly;
+#[cfg(test)]
+mod assembly_tests;
 mod code_index;
 mod collector;
 mod ending;
 mod error;
+#[cfg(test)]
+mod fake_tables;
 mod interner;
 mod mapping;
+mod pace;
 mod peak;
 mod process_info;
 mod server;

@@ -1,6 +1,6 @@
 //! The figures of every site, now and at the peak, summed over the lanes.
 use crate::shared_view::SharedView;
-use memlens_format::shared::{Counters, Lane, SITES_PER_CHUNK};
+use memlens_format::shared::{Counters, Lane};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What all lanes together know about one site. Live and peak figures may be negative while the program runs (a lane that
@@ -75,15 +75,10 @@ impl Peak {
     }
 }
 
-/// The figures of the sites of `chunk`, into `totals`; `false` if a lane's counters could not be read.
-pub fn chunk_totals(
-    view: &SharedView,
-    lanes: &[&Lane],
-    chunk: usize,
-    peak: Peak,
-    totals: &mut [SiteTotals; SITES_PER_CHUNK],
-) -> bool {
-    *totals = [SiteTotals::default(); SITES_PER_CHUNK];
+/// The figures of the first sites of `chunk`, as many as `totals` has room for; `false` if a lane's counters could not be
+/// read. Sites that are not in use must not be asked for: to read a page that the agent has not written makes it exist.
+pub fn chunk_totals(view: &SharedView, lanes: &[&Lane], chunk: usize, peak: Peak, totals: &mut [SiteTotals]) -> bool {
+    totals.fill(SiteTotals::default());
     let mut is_whole = true;
     for lane in lanes {
         match view.counters(lane, chunk) {

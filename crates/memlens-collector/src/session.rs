@@ -213,8 +213,9 @@ impl Session {
             let Some(records) = self.view.sites(chunk) else {
                 continue;
             };
-            chunk_totals(&self.view, &lanes, chunk, Peak::Now, &mut totals);
-            for (index, (seen, totals)) in seen.iter_mut().zip(&totals).enumerate() {
+            let totals = &mut totals[..seen.len()];
+            chunk_totals(&self.view, &lanes, chunk, Peak::Now, totals);
+            for (index, (seen, totals)) in seen.iter_mut().zip(totals).enumerate() {
                 let now = Seen::of(totals);
                 if now == *seen || is_release(records[index].kind.load(Relaxed)) {
                     continue;

@@ -53,12 +53,14 @@ pub struct RawSlice {
 pub struct SliceLog {
     slices: Vec<RawSlice>,
     interval: Duration,
+    /// When the latest slice was begun; what comes soon after becomes part of it.
+    latest_start_ns: u64,
 }
 
 impl SliceLog {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { slices: Vec::new(), interval: FIRST_INTERVAL }
+        Self { slices: Vec::new(), interval: FIRST_INTERVAL, latest_start_ns: 0 }
     }
 
     /// The shortest sensible time between two slices.
@@ -67,12 +69,20 @@ impl SliceLog {
     }
 
     /// Adds what changed since the latest slice; `changes` in order of session and site. A slice in which nothing changed
-    /// is left out.
+    /// is left out; slices that come faster than the interval (each process that ends brings one) become one.
     pub fn push(&mut self, time_ns: u64, changes: Vec<RawChange>) {
         if changes.is_empty() {
             return;
         }
-        self.slices.push(RawSlice { time_ns, changes });
+        let slice = RawSlice { time_ns, changes };
+        let since_latest = Duration::from_nanos(time_ns.saturating_sub(self.latest_start_ns));
+        match self.slices.pop_if(|_| since_latest < self.interval / 2) {
+            Some(latest) => self.slices.push(merge(latest, slice)),
+            None => {
+                self.latest_start_ns = time_ns;
+                self.slices.push(slice);
+            }
+        }
         while self.is_too_large() {
             self.halve();
         }
@@ -127,13 +137,13 @@ mod tests {
     #[test]
     fn merging_keeps_every_sum_and_the_order() {
         let mut log = SliceLog::new();
-        for time_ns in 0..10_000 {
-            log.push(time_ns, vec![change(1, 1), change(2 + (time_ns % 7) as u32, 3)]);
+        for step in 0..10_000 {
+            log.push(step * 50_000_000, vec![change(1, 1), change(2 + (step % 7) as u32, 3)]);
         }
         let slices = log.into_slices();
         assert!(slices.len() <= MAX_SLICES);
         assert!(slices.is_sorted_by_key(|slice| slice.time_ns));
-        assert_eq!(slices.last().unwrap().time_ns, 9_999);
+        assert_eq!(slices.last().unwrap().time_ns, 9_999 * 50_000_000);
         let all = || slices.iter().flat_map(|slice| &slice.changes);
         assert_eq!(all().filter(|change| change.site == 1).map(|change| change.allocations).sum::<u64>(), 10_000);
         assert_eq!(all().map(|change| change.allocated_bytes).sum::<u64>(), 400_000);
@@ -143,8 +153,8 @@ mod tests {
     #[test]
     fn many_changes_make_few_slices() {
         let mut log = SliceLog::new();
-        for time_ns in 0..40 {
-            log.push(time_ns, (0..20_000).map(|site| change(site, 1)).collect());
+        for step in 0..40 {
+            log.push(step * 50_000_000, (0..20_000).map(|site| change(site, 1)).collect());
         }
         assert!(log.into_slices().len() <= MIN_SLICES);
     }

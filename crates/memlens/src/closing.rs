@@ -1,18 +1,20 @@
 //! What `run` says at the end: what it saw, what it did not, and where the capture lies. On standard error only.
+use crate::output::error_options;
+use crate::source_files::SourceFiles;
+use memlens_analysis::{Profile, Summary};
 use memlens_format::capture::{Capture, Meta};
+use memlens_report::terminal::{self, Options};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Prints the summary. (A stand-in until the report has one.)
+/// Rows of each table: `memlens summary` shows more.
+const ROWS: usize = 5;
+
+/// Prints the summary.
 pub fn write_summary(capture: &Capture, out: &mut dyn Write) -> io::Result<()> {
-    let meta = &capture.meta;
-    writeln!(
-        out,
-        "memlens: peak {} at {:.2} s, largest resident set {}",
-        bytes_text(meta.peak_bytes),
-        seconds(meta.peak_time_ns),
-        bytes_text(meta.rss_peak_bytes)
-    )
+    let profile = Profile::new(capture.clone());
+    let options = Options { rows: Some(ROWS), ..error_options() };
+    terminal::write_summary(&profile, &Summary::new(&profile), &SourceFiles::default(), &options, out)
 }
 
 /// Prints what was seen, what was not, the cost and the place.

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let words = target::separate_program(std::env::args_os(), &Arguments::command());
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
-        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) if !error.use_stderr() || words_are_missing(&error) => error.exit(),
         Err(error) => return fail(first_line(&error)),
     };
     let result = match arguments.command {
@@ -65,7 +65,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says what is wrong, without the error number that Rust adds to the operating system's words.
 fn fail(message: String) -> ExitCode {
+    let message = message.find(" (os error").map_or(message.as_str(), |end| &message[..end]);
     eprintln!("memlens: {message}");
     ExitCode::from(EXIT_BAD_INPUT)
 }
@@ -74,6 +76,11 @@ fn fail(message: String) -> ExitCode {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let source = error.downcast_ref::<io::Error>();
     source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// `memlens` by itself: its help is the answer.
+fn words_are_missing(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 /// What is wrong with the command line, without the usage that clap adds.

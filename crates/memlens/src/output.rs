@@ -2,6 +2,7 @@
 use memlens_report::terminal::Options;
 use std::env;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use terminal_size::{Height, Width};
 
 const DEFAULT_WIDTH: usize = 80;
 
@@ -12,19 +13,23 @@ pub fn write_out(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Re
     out.flush()
 }
 
-/// Options for this terminal; without one, 80 columns and no colour.
+/// Options for standard output; where it is no terminal, 80 columns and no colour.
 pub fn terminal_options() -> Options {
     let is_terminal = io::stdout().is_terminal();
+    options(is_terminal, || terminal_size::terminal_size_of(io::stdout()))
+}
+
+/// The same for standard error.
+pub fn error_options() -> Options {
+    let is_terminal = io::stderr().is_terminal();
+    options(is_terminal, || terminal_size::terminal_size_of(io::stderr()))
+}
+
+fn options(is_terminal: bool, measure: impl Fn() -> Option<(Width, Height)>) -> Options {
     let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
     let color = is_terminal && !no_color && !is_dumb;
-    Options { width: width(is_terminal), color, ..Options::default() }
-}
-
-fn width(is_terminal: bool) -> usize {
     let told = env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|columns| *columns > 0);
-    let measured = || {
-        if is_terminal { terminal_size::terminal_size() } else { None }
-    };
-    told.or_else(|| measured().map(|(columns, _)| usize::from(columns.0))).unwrap_or(DEFAULT_WIDTH)
+    let measured = if is_terminal { measure().map(|(columns, _)| usize::from(columns.0)) } else { None };
+    Options { width: told.or(measured).unwrap_or(DEFAULT_WIDTH), color, ..Options::default() }
 }

@@ -2,7 +2,7 @@
 //!
 //! It is made before the program starts, so that a folder that cannot be written, a full disk or a file that is in the way
 //! is found out before anything has run. A file that is to be replaced stays as it is until the new one is complete.
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use memlens_format::capture::Capture;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
@@ -46,10 +46,10 @@ impl OutputFile {
 
     /// Writes the capture and puts the file in its place. Returns its size.
     pub fn write(mut self, capture: &Capture) -> Result<u64> {
-        let context = cannot_write(&self.destination);
-        let written = memlens_capture::write_to(&mut self.file, capture).context(context.clone())?;
+        let written = memlens_capture::write_to(&mut self.file, capture)
+            .map_err(|error| anyhow!("{}: {error}", self.destination.display()))?;
         if self.path != self.destination {
-            fs::rename(&self.path, &self.destination).context(context)?;
+            fs::rename(&self.path, &self.destination).with_context(|| cannot_write(&self.destination))?;
         }
         self.is_kept = true;
         Ok(written.bytes)

@@ -9,7 +9,7 @@ use crate::launch::{Ended, Program, exit_status};
 use crate::output_file::OutputFile;
 use crate::signal::SignalWatch;
 use crate::target::Target;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use memlens_collector::{Collector, Newcomer, Server, Step, version_text};
 use memlens_format::capture::{Capture, Meta};
 use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED, SHARED_VERSION};
@@ -47,9 +47,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
     let Recorded { ended, capture } = record(&target, &interpreter, agent)?;
     let status = ExitCode::from(exit_status(ended.exit));
-    let Some(capture) = capture else {
-        eprintln!("memlens: nothing could be recorded: {}", unreached_text(&interpreter));
-        return Ok(status);
+    let capture = match capture {
+        Ok(capture) => capture,
+        Err(reason) => {
+            eprintln!("memlens: nothing could be recorded: {reason}");
+            return Ok(status);
+        }
     };
     let destination = output.destination().to_owned();
     match output.write(&capture) {
@@ -65,41 +68,57 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 /// A program that has run to its end.
 struct Recorded {
     ended: Ended,
-    /// `None` if no process ever reached the collector.
-    capture: Option<Capture>,
+    /// The capture, or why there is none.
+    capture: Result<Capture, String>,
 }
 
+/// Runs the program to its end. An error means that it has not run at all.
 fn record(target: &Target, interpreter: &Interpreter, agent: PathBuf) -> Result<Recorded> {
     let (signals, inherited) = SignalWatch::begin().context("cannot watch for signals")?;
     let mut collector = Collector::new(Server::bind()?, interpreter.is_script);
     let preload = agent_library::preload(agent);
-    let name = collector.server_name();
-    let program = Program::start(interpreter, target.words(), &preload, name, inherited)?;
-    let pid = program.pid();
-    collector.watch(pid.as_raw_pid().unsigned_abs())?;
-    loop {
-        match collector.wait(signals.descriptor())? {
-            Step::Woken => signals.forward_to(pid),
-            Step::RootEnded => break,
-            Step::Refused(newcomer) => {
-                program.kill();
-                program.wait()?;
-                return Err(anyhow!(refusal_text(interpreter, &newcomer)));
-            }
-        }
+    let program = Program::start(interpreter, target.words(), &preload, collector.server_name(), inherited)?;
+    let served = serve(&mut collector, &program, &signals);
+    if let Ok(Some(newcomer)) = &served {
+        program.kill();
+        program.wait()?;
+        bail!(refusal_text(interpreter, newcomer));
     }
     let ended = program.wait().context("cannot learn how the program ended")?;
-    let meta = Meta {
+    if let Err(error) = served {
+        return Ok(Recorded { ended, capture: Err(error.to_string()) });
+    }
+    let recording = collector.finish(meta(target, interpreter, &ended), ended.high_water_bytes);
+    let capture = if recording.is_begun { Ok(recording.capture) } else { Err(unreached_text(interpreter)) };
+    Ok(Recorded { ended, capture })
+}
+
+/// Serves the program until its end, or until it proves to be one that cannot be recorded.
+fn serve(
+    collector: &mut Collector,
+    program: &Program,
+    signals: &SignalWatch,
+) -> Result<Option<Newcomer>, memlens_collector::Error> {
+    collector.watch(program.pid().as_raw_pid().unsigned_abs())?;
+    loop {
+        match collector.wait(signals.descriptor())? {
+            Step::Woken => signals.forward_to(program.pid()),
+            Step::RootEnded => return Ok(None),
+            Step::Refused(newcomer) => return Ok(Some(newcomer)),
+        }
+    }
+}
+
+fn meta(target: &Target, interpreter: &Interpreter, ended: &Ended) -> Meta {
+    let folder = std::env::current_dir().unwrap_or_default();
+    Meta {
         command: target.words().iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         interpreter: interpreter.path.display().to_string(),
         memlens_version: env!("CARGO_PKG_VERSION").to_owned(),
-        working_directory: std::env::current_dir()
-            .map_or_else(|_| String::new(), |folder| folder.display().to_string()),
+        working_directory: folder.display().to_string(),
         exit: ended.exit,
         ..Meta::default()
-    };
-    let recording = collector.finish(meta, ended.high_water_bytes);
-    Ok(Recorded { ended, capture: recording.is_begun.then_some(recording.capture) })
+    }
 }
 
 fn destination(output: Option<PathBuf>, target: &Target) -> PathBuf {
