@@ -48,6 +48,30 @@ pub struct Tables {
     pub slices: Vec<Slice>,
 }
 
+/// What became of a process' nodes.
+struct NodeMap {
+    /// By the agent's number of a node, the capture's; [`NONE`] for the root and for nodes that no site needs.
+    nodes: Vec<u32>,
+    /// By the capture's number, whether several nodes became this one (or may have).
+    is_shared: Vec<bool>,
+}
+
+/// Finds the sites that become one. An agent's sites differ in node or kind, so only at shared nodes can there be any.
+struct Slots<'a> {
+    nodes: &'a NodeMap,
+    by_key: FxHashMap<(u32, u32), usize>,
+}
+
+impl Slots<'_> {
+    /// The index of the record for `node` and `kind`: `next` if it is yet to be made.
+    fn find(&mut self, node: u32, kind: u32, next: usize) -> usize {
+        if self.nodes.is_shared.get(node as usize) == Some(&false) {
+            return next;
+        }
+        *self.by_key.entry((node, kind)).or_insert(next)
+    }
+}
+
 /// A site or release of the shared tables at which something happened.
 struct RawSite {
     index: u32,
@@ -74,35 +98,39 @@ impl Assembler {
     pub fn add(&mut self, session: u32, view: &SharedView, peak: Peak) -> u64 {
         let mut damage = 0;
         let raw_sites = read_sites(view, peak, &mut damage);
-        let node_map = self.add_nodes(view, &raw_sites, &mut damage);
-        let site_map = self.add_sites(session, view.site_count(), &raw_sites, &node_map, &mut damage);
+        let nodes = self.add_nodes(view, &raw_sites, &mut damage);
+        let site_map = self.add_sites(session, view.site_count(), &raw_sites, &nodes, &mut damage);
         self.site_maps.insert(session, site_map);
         damage
     }
 
-    /// By the number in `view`, the capture's number of each node that `raw_sites` need; [`NONE`] for the root.
-    fn add_nodes(&mut self, view: &SharedView, raw_sites: &[RawSite], damage: &mut u64) -> Vec<u32> {
+    /// Adds the nodes that `raw_sites` need.
+    fn add_nodes(&mut self, view: &SharedView, raw_sites: &[RawSite], damage: &mut u64) -> NodeMap {
         let records = read_nodes(view, damage);
         let needed = needed_nodes(&records, raw_sites);
-        self.nodes.reserve(needed.iter().filter(|&&is_needed| is_needed).count());
+        let needed_count = needed.iter().filter(|&&is_needed| is_needed).count();
+        self.nodes.reserve(needed_count);
+        self.frames.reserve(needed_count / 4);
+        let known = self.nodes.len();
         let mut codes = CodeIndex::new(view);
-        let mut frame_ids: FxHashMap<u64, u32> = FxHashMap::default();
-        let mut node_map = vec![NONE; records.len()];
+        let mut map = NodeMap { nodes: vec![NONE; records.len()], is_shared: vec![true; known] };
+        map.is_shared.reserve(needed_count);
         for (index, record) in records.iter().enumerate().skip(1).filter(|&(index, _)| needed[index]) {
-            let key = u64::from(record.code) << 32 | u64::from(record.line);
-            let frame = *frame_ids.entry(key).or_insert_with(|| {
-                let frame = codes.frame(record.code, record.line, &mut self.strings);
-                let frame = frame.unwrap_or_else(|| {
-                    *damage += 1;
-                    unknown_frame(&mut self.strings)
-                });
-                self.frames.intern(frame)
+            let frame = codes.frame(record.code, record.line, &mut self.strings).unwrap_or_else(|| {
+                *damage += 1;
+                unknown_frame(&mut self.strings)
             });
+            let frame = FrameId(self.frames.intern(frame));
             // A parent stands before its children (`read_nodes`), so its number is known.
-            node_map[index] =
-                self.nodes.intern(Node { parent: node_id(node_map[record.parent as usize]), frame: FrameId(frame) });
+            let parent = node_id(map.nodes[record.parent as usize]);
+            let node = self.nodes.intern(Node { parent, frame });
+            map.nodes[index] = node;
+            match map.is_shared.get_mut(node as usize) {
+                Some(is_shared) => *is_shared = true,
+                None => map.is_shared.push(false),
+            }
         }
-        node_map
+        map
     }
 
     fn add_sites(
@@ -110,29 +138,27 @@ impl Assembler {
         process: u32,
         site_count: usize,
         raw_sites: &[RawSite],
-        node_map: &[u32],
+        nodes: &NodeMap,
         damage: &mut u64,
     ) -> SiteMap {
         let mut site_map = vec![NONE; site_count];
-        let mut merged: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        merged.reserve(raw_sites.len());
+        let mut slots = Slots { nodes, by_key: FxHashMap::default() };
         for raw in raw_sites {
-            let node = node_map.get(raw.node as usize).copied().unwrap_or(NONE);
-            *damage += u64::from(raw.node as usize >= node_map.len());
-            let key = (node, raw.kind);
+            let node = nodes.nodes.get(raw.node as usize).copied().unwrap_or(NONE);
+            *damage += u64::from(raw.node as usize >= nodes.nodes.len());
             if matches!(raw.kind, SITE_KIND_RELEASE | SITE_KIND_RELEASE_FILE) {
-                let index = *merged.entry(key).or_insert_with(|| {
+                let index = slots.find(node, raw.kind, self.releases.len());
+                if index == self.releases.len() {
                     self.releases.push(empty_release(process, node, raw.kind));
-                    self.releases.len() as u32 - 1
-                });
-                add_to_release(&mut self.releases[index as usize], &raw.totals);
+                }
+                add_to_release(&mut self.releases[index], &raw.totals);
             } else if let Some(allocator) = u8::try_from(raw.kind).ok().and_then(Allocator::from_u8) {
-                let index = *merged.entry(key).or_insert_with(|| {
+                let index = slots.find(node, raw.kind, self.sites.len());
+                if index == self.sites.len() {
                     self.sites.push(empty_site(process, node, allocator));
-                    self.sites.len() as u32 - 1
-                });
-                add_to_site(&mut self.sites[index as usize], &raw.totals);
-                site_map[raw.index as usize] = index;
+                }
+                add_to_site(&mut self.sites[index], &raw.totals);
+                site_map[raw.index as usize] = index as u32;
             } else {
                 *damage += 1;
             }
