@@ -11,7 +11,7 @@
 //! [`NOT_RECORDING`] else, so that one comparison with the thread's own number answers "is everything set up?".
 use crate::lock::Lock;
 use crate::process_memory::ProcessMemory;
-use crate::stack::Stack;
+use crate::stack::{Lines, Stack};
 use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::{connect, event, hook_python, python, real, thread};
 use core::ptr::{NonNull, null, null_mut};
@@ -78,8 +78,10 @@ pub struct Cold {
     pub live_codes: LiveCodes,
     /// Ranges that `mmap` handed out.
     pub mappings: Mappings,
-    /// The line table that was last read, and its code object's address.
-    pub lines: Option<(usize, LineCursor<'static>)>,
+    /// Lines of instructions.
+    pub lines: Lines,
+    /// The line table that was last read, and its code object's serial number.
+    pub line_cursor: Option<(u32, LineCursor<'static>)>,
     free_writers: *mut Writer,
 }
 
@@ -245,7 +247,8 @@ fn begin() -> Option<()> {
     let interner = Interner::new(&mut memory, header)?;
     let live_codes = LiveCodes::new(&mut memory)?;
     let mappings = Mappings::new(&mut memory)?;
-    let mut cold = Cold { memory, interner, live_codes, mappings, lines: None, free_writers: null_mut() };
+    let lines = Lines::new(&mut memory)?;
+    let mut cold = Cold { memory, interner, live_codes, mappings, lines, line_cursor: None, free_writers: null_mut() };
     let main = new_writer(&mut cold, header, true)?;
     // SAFETY: `new_writer` returned a writer that stays.
     lane::set_main(unsafe { &main.as_ref().lane });

@@ -22,7 +22,7 @@ use memlens_cpython::layout::{self, Layout, Place, Seal, seal_of};
 use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use memlens_recorder::Memory;
-use memlens_recorder::intern::{CodeFacts, RawText};
+use memlens_recorder::intern::{CodeFacts, LiveCode, RawText};
 use memlens_recorder::key_table::Key;
 
 /// [`Key::instruction`] where no Python frame is running.
@@ -430,11 +430,13 @@ fn new_node<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, k
     if refresh_keys(writer) {
         return node_at::<V>(writer, parent, frame, key);
     }
-    let node = agent::with_cold(|cold| intern_node::<V>(cold, writer, parent, frame, key)).flatten();
-    if node.is_none() {
-        tables_are_full();
-    }
-    node
+    let node = agent::with_cold(|cold| {
+        let (node, code) = intern_node::<V>(cold, parent, frame)?;
+        let key = Key { instruction: key, context: Key::context(parent, Kind::NODE.0) };
+        remember(cold, writer, key, code, node)?;
+        Some(node)
+    });
+    node.flatten().or_else(tables_are_full)
 }
 
 /// A kind of event that was not met at this place before.
@@ -444,21 +446,17 @@ fn new_site<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, k
     if refresh_keys(writer) {
         return site_at::<V>(writer, parent, frame, key, kind);
     }
-    let node = if frame.is_null() { parent } else { node_at::<V>(writer, parent, frame, key)? };
     let site = agent::with_cold(|cold| {
+        let (node, code) = if frame.is_null() { (parent, None) } else { intern_node::<V>(cold, parent, frame)? };
         let site = cold.interner.site(&mut cold.memory, node, kind.shared())?;
         if !writer.lane.make_chunk(&mut cold.memory, site) {
             return None;
         }
         let key = Key { instruction: key, context: Key::context(parent, kind.0) };
-        remember::<V>(cold, writer, key, frame, site)?;
+        remember(cold, writer, key, code, site)?;
         Some(site)
-    })
-    .flatten();
-    if site.is_none() {
-        tables_are_full();
-    }
-    site
+    });
+    site.flatten().or_else(tables_are_full)
 }
 
 /// A lane other than lane 0 forgets all its keys when any code object was released since.
@@ -471,37 +469,33 @@ fn refresh_keys(writer: &mut Writer) -> bool {
     is_stale
 }
 
-fn tables_are_full() {
+fn tables_are_full() -> Option<u32> {
     agent::header().off_reason.store(OFF_TABLE_FULL, Relaxed);
+    None
 }
 
-fn intern_node<V: Layout>(
-    cold: &mut Cold,
-    writer: &mut Writer,
-    parent: u32,
-    frame: *const c_void,
-    key: u64,
-) -> Option<u32> {
+/// The node of a frame, and its code object if it has one.
+fn intern_node<V: Layout>(cold: &mut Cold, parent: u32, frame: *const c_void) -> Option<(u32, Option<LiveCode>)> {
     // SAFETY: `frame` is in the calling thread's chain, whose frames do not change meanwhile.
-    let node = match unsafe { V::place(frame, python::found().code_type) } {
-        Place::Hidden { .. } => parent,
+    match unsafe { V::place(frame, python::found().code_type) } {
         Place::Unreadable => {
             agent::header().unreadable_stacks.fetch_add(1, Relaxed);
-            parent
+            Some((parent, None))
         }
+        Place::Hidden { code } if code.is_null() => Some((parent, None)),
+        // What is known of a hidden frame is as short-lived as its code object.
+        Place::Hidden { code } => Some((parent, Some(known_code::<V>(cold, code)?))),
         Place::Code { code, instruction } => {
-            let id = known_code::<V>(cold, code)?;
-            let line = line_of::<V>(cold, code, instruction);
-            cold.interner.node(&mut cold.memory, parent, id, line)?
+            let known = known_code::<V>(cold, code)?;
+            let line = line_of::<V>(cold, known, code, instruction);
+            let node = cold.interner.node(&mut cold.memory, parent, known.code, line)?;
+            Some((node, Some(known)))
         }
-    };
-    let key = Key { instruction: key, context: Key::context(parent, Kind::NODE.0) };
-    remember::<V>(cold, writer, key, frame, node)?;
-    Some(node)
+    }
 }
 
-/// The record of a code object, which is made when it is first met.
-fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u32> {
+/// A code object, whose record is made when it is first met.
+fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<LiveCode> {
     if let Some(code) = cold.live_codes.get(address as usize) {
         return Some(code);
     }
@@ -511,41 +505,67 @@ fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<u32>
     let facts = CodeFacts { name: text(code.name), file: text(code.file), first_line: code.first_line };
     let code = cold.interner.code(&mut cold.memory, &facts)?;
     agent::LIVE.mark_code(&mut cold.memory, address as usize);
-    cold.live_codes.insert(&mut cold.memory, address as usize, code)?;
-    Some(code)
+    cold.live_codes.insert(&mut cold.memory, address as usize, code)
 }
 
 /// The line of an instruction, 0 if it has none. A stack is one of lines, not of instructions: the two calls of `f(n - 1) + f(n - 2)`
 /// are one place, else a recursion would have as many stacks as there are paths through it.
-fn line_of<V: Layout>(cold: &mut Cold, address: *const c_void, instruction: u32) -> u32 {
-    if cold.lines.as_ref().is_none_or(|(code, _)| *code != address as usize) {
-        // SAFETY: as in `known_code`; the cursor is dropped when the code object is (`forget_code`).
+fn line_of<V: Layout>(cold: &mut Cold, known: LiveCode, address: *const c_void, instruction: u32) -> u32 {
+    if let Some(line) = cold.lines.get(known.serial, instruction) {
+        return line;
+    }
+    let is_open = cold.line_cursor.as_ref().is_some_and(|(serial, _)| *serial == known.serial);
+    if !is_open {
+        // SAFETY: the code object is alive, and the cursor is not used for another (serials are never used twice).
         let code = unsafe { read_code(address, &V::CODE) };
         let cursor = LineCursor::new(code.line_table, code.first_line, V::MINOR << 16 | 0x0300_0000);
-        cold.lines = Some((address as usize, cursor));
+        cold.line_cursor = Some((known.serial, cursor));
     }
-    cold.lines.as_mut().and_then(|(_, cursor)| cursor.line_at(instruction)).unwrap_or(0)
+    let line = cold.line_cursor.as_mut().and_then(|(_, cursor)| cursor.line_at(instruction)).unwrap_or(0);
+    cold.lines.set(known.serial, instruction, line);
+    line
 }
 
 /// Enters a key in the writer's table; lane 0's also in the list of the code object, to be forgotten with it.
-fn remember<V: Layout>(cold: &mut Cold, writer: &mut Writer, key: Key, frame: *const c_void, value: u32) -> Option<()> {
+fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, code: Option<LiveCode>, value: u32) -> Option<()> {
     if !writer.keys.insert(&mut cold.memory, key, value) {
         return None;
     }
-    if writer.is_main && !frame.is_null() {
-        // SAFETY: as in `intern_node`.
-        let (Place::Code { code, .. } | Place::Hidden { code }) =
-            (unsafe { V::place(frame, python::found().code_type) })
-        else {
-            return Some(());
-        };
-        // A key that means "hidden" is as short-lived as any other.
-        if !code.is_null() {
-            known_code::<V>(cold, code)?;
-            cold.live_codes.add_key(&mut cold.memory, code as usize, key)?;
-        }
+    match code {
+        Some(code) if writer.is_main => cold.live_codes.add_key(&mut cold.memory, code, key),
+        _ => Some(()),
     }
-    Some(())
+}
+
+const REMEMBERED_LINES: usize = 2048;
+
+/// The lines of the instructions that were asked for last, for a line is asked for under every parent anew.
+pub struct Lines {
+    entries: NonNull<[u32; 3]>,
+}
+
+impl Lines {
+    /// None yet.
+    pub fn new(memory: &mut ProcessMemory) -> Option<Self> {
+        Some(Self { entries: memory.private(REMEMBERED_LINES * size_of::<[u32; 3]>())?.cast() })
+    }
+
+    fn entry(&self, serial: u32, instruction: u32) -> NonNull<[u32; 3]> {
+        let index = (serial.wrapping_mul(0x9E37_79B1) >> 8 ^ instruction >> 1) as usize % REMEMBERED_LINES;
+        // SAFETY: there are that many entries.
+        unsafe { self.entries.add(index) }
+    }
+
+    fn get(&self, serial: u32, instruction: u32) -> Option<u32> {
+        // SAFETY: zeroed or written entries; no code object has the serial 0.
+        let [found_serial, found_instruction, line] = unsafe { self.entry(serial, instruction).read() };
+        (found_serial == serial && found_instruction == instruction).then_some(line)
+    }
+
+    fn set(&mut self, serial: u32, instruction: u32, line: u32) {
+        // SAFETY: as above; the lock is held.
+        unsafe { self.entry(serial, instruction).write([serial, instruction, line]) };
+    }
 }
 
 /// The code object at `address` is about to be released.
@@ -556,7 +576,6 @@ pub fn forget_code(address: usize) {
         // SAFETY: code objects are released by whoever holds the GIL, and so may write lane 0.
         let writer = unsafe { &mut *agent::main_writer() };
         cold.live_codes.remove(address, &mut writer.keys);
-        cold.lines = cold.lines.take().filter(|(code, _)| *code != address);
         agent::advance_code_epoch();
     });
 }

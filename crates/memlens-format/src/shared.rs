@@ -148,8 +148,8 @@ pub struct NodeRecord {
     pub code: AtomicU32,
     /// The running line; 0 where the instruction has none.
     pub line: AtomicU32,
-    /// Unused, 0.
-    pub reserved: AtomicU32,
+    /// The node's first site, 0 if it has none: the agent's own business.
+    pub first_site: AtomicU32,
 }
 
 /// A node plus what was asked there.
@@ -159,6 +159,10 @@ pub struct SiteRecord {
     pub node: AtomicU32,
     /// An [`crate::Allocator`] discriminant or one of the `SITE_KIND_*` constants.
     pub kind: AtomicU32,
+    /// The next site of the same node, 0 for the last.
+    pub next: AtomicU32,
+    /// Unused, 0.
+    pub reserved: AtomicU32,
 }
 
 /// A code object, copied when it was first seen. Equal code objects (same names, file and first line) share a record, so that a program that compiles the same text for ever does not grow the tables.
@@ -224,7 +228,7 @@ pub struct Counters {
 }
 
 const _: () = assert!(size_of::<NodeRecord>() == 16);
-const _: () = assert!(size_of::<SiteRecord>() == 8);
+const _: () = assert!(size_of::<SiteRecord>() == 16);
 const _: () = assert!(size_of::<CodeRecord>() == 40);
 const _: () = assert!(size_of::<Counters>() == 64);
 

@@ -74,61 +74,72 @@ impl<T, const CHUNKS: usize, const PER_CHUNK: usize> Chunked<T, CHUNKS, PER_CHUN
     }
 }
 
-/// Ids by the hash of what they stand for.
+/// Ids by the hash of what they stand for. A slot holds half of the hash beside the id: what it stands for is looked at only when
+/// that half agrees, and never when the table grows.
 struct IdTable {
-    ids: NonNull<u32>,
+    slots: NonNull<Slot>,
     mask: usize,
     used: usize,
 }
 
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Slot {
+    hash: u32,
+    id: u32,
+}
+
 impl IdTable {
     fn new(memory: &mut impl Memory, capacity: usize) -> Option<Self> {
-        // SAFETY: 0 is an empty slot.
-        Some(Self { ids: unsafe { private_array(memory, capacity)? }, mask: capacity - 1, used: 0 })
+        // SAFETY: an id of 0 is an empty slot.
+        Some(Self { slots: unsafe { private_array(memory, capacity)? }, mask: capacity - 1, used: 0 })
     }
 
-    fn slot(&self, index: usize) -> NonNull<u32> {
-        // SAFETY: there are `mask + 1` ids, and the index is masked to that.
-        unsafe { self.ids.add(index & self.mask) }
+    fn slot(&self, index: usize) -> NonNull<Slot> {
+        // SAFETY: there are `mask + 1` slots, and the index is masked to that.
+        unsafe { self.slots.add(index & self.mask) }
     }
 
-    fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mut index = hash as usize;
         loop {
             // SAFETY: a slot of the table.
-            match unsafe { self.slot(index).read() } {
-                0 => return None,
-                id if is_it(id) => return Some(id),
-                _ => index = index.wrapping_add(1),
+            let slot = unsafe { self.slot(index).read() };
+            if slot.id == 0 {
+                return None;
             }
+            if slot.hash == hash && is_it(slot.id) {
+                return Some(slot.id);
+            }
+            index = index.wrapping_add(1);
         }
     }
 
-    fn insert(&mut self, memory: &mut impl Memory, id: u32, hash_of: impl Fn(u32) -> u64) -> Option<()> {
+    fn insert(&mut self, memory: &mut impl Memory, hash: u32, id: u32) -> Option<()> {
         if (self.used + 1) * 2 > self.mask + 1 {
-            let (old, capacity) = (self.ids, self.mask + 1);
+            let (old, capacity) = (self.slots, self.mask + 1);
             *self = Self { used: self.used, ..Self::new(memory, capacity * 2)? };
             for index in 0..capacity {
-                // SAFETY: the old table has that many ids.
-                let id = unsafe { old.add(index).read() };
-                if id != 0 {
-                    self.put(id, hash_of(id));
+                // SAFETY: the old table has that many slots.
+                let slot = unsafe { old.add(index).read() };
+                if slot.id != 0 {
+                    self.put(slot);
                 }
             }
         }
-        self.put(id, hash_of(id));
+        self.put(Slot { hash, id });
         self.used += 1;
         Some(())
     }
 
-    fn put(&self, id: u32, hash: u64) {
-        let mut index = hash as usize;
+    fn put(&self, slot: Slot) {
+        let mut index = slot.hash as usize;
         loop {
-            let slot = self.slot(index);
+            let place = self.slot(index);
             // SAFETY: a slot of the table, and the lock is held.
             unsafe {
-                if slot.read() == 0 {
-                    slot.write(id);
+                if place.read().id == 0 {
+                    place.write(slot);
                     return;
                 }
             }
@@ -174,7 +185,6 @@ pub struct Interner {
     codes: Chunked<CodeRecord, CODE_CHUNKS, CODES_PER_CHUNK>,
     stored_codes: NonNull<Option<StoredCode>>,
     node_table: IdTable,
-    site_table: IdTable,
     code_table: IdTable,
     last_file: (StoredText, &'static [u8]),
 }
@@ -192,7 +202,6 @@ impl Interner {
             // SAFETY: zeros are read only for indices that were written before.
             stored_codes: unsafe { private_array(memory, CODE_CHUNKS * CODES_PER_CHUNK)? },
             node_table: IdTable::new(memory, 1 << 14)?,
-            site_table: IdTable::new(memory, 1 << 14)?,
             code_table: IdTable::new(memory, 1 << 12)?,
             last_file: (0, &[]),
         };
@@ -204,13 +213,16 @@ impl Interner {
 
     /// The node of a line under a parent. `None` if a table is full.
     pub fn node(&mut self, memory: &mut impl Memory, parent: u32, code: u32, line: u32) -> Option<u32> {
-        let key_of =
-            |record: &NodeRecord| (record.parent.load(Relaxed), record.code.load(Relaxed), record.line.load(Relaxed));
-        let hash =
-            |(parent, code, line): (u32, u32, u32)| mix(u64::from(parent) << 32 | u64::from(code), u64::from(line));
-        let (nodes, key) = (&self.nodes, (parent, code, line));
-        if let Some(node) = self.node_table.find(hash(key), |id| nodes.get(id).is_some_and(|node| key_of(node) == key))
-        {
+        let nodes = &self.nodes;
+        let is_it = |id| {
+            nodes.get(id).is_some_and(|node| {
+                node.parent.load(Relaxed) == parent
+                    && node.line.load(Relaxed) == line
+                    && node.code.load(Relaxed) == code
+            })
+        };
+        let hash = (mix(u64::from(parent) << 32 | u64::from(code), u64::from(line)) >> 16) as u32;
+        if let Some(node) = self.node_table.find(hash, is_it) {
             return Some(node);
         }
         let (index, record) = nodes.next(memory)?;
@@ -218,24 +230,28 @@ impl Interner {
         record.code.store(code, Relaxed);
         record.line.store(line, Relaxed);
         nodes.publish(index);
-        self.node_table.insert(memory, index, |id| nodes.get(id).map_or(0, |node| hash(key_of(node))))?;
+        self.node_table.insert(memory, hash, index)?;
         Some(index)
     }
 
-    /// The site of a node and a kind. `None` if a table is full.
+    /// The site of a node and a kind. A node has few: they are a list. `None` if a table is full.
     pub fn site(&mut self, memory: &mut impl Memory, node: u32, kind: u32) -> Option<u32> {
-        let key_of = |record: &SiteRecord| (record.node.load(Relaxed), record.kind.load(Relaxed));
-        let hash = |(node, kind): (u32, u32)| mix(u64::from(node), u64::from(kind));
-        let (sites, key) = (&self.sites, (node, kind));
-        if let Some(site) = self.site_table.find(hash(key), |id| sites.get(id).is_some_and(|site| key_of(site) == key))
-        {
-            return Some(site);
+        let node_record = self.nodes.get(node)?;
+        let first = node_record.first_site.load(Relaxed);
+        let mut site = first;
+        while site != 0 {
+            let record = self.sites.get(site)?;
+            if record.kind.load(Relaxed) == kind {
+                return Some(site);
+            }
+            site = record.next.load(Relaxed);
         }
-        let (index, record) = sites.next(memory)?;
+        let (index, record) = self.sites.next(memory)?;
         record.node.store(node, Relaxed);
         record.kind.store(kind, Relaxed);
-        sites.publish(index);
-        self.site_table.insert(memory, index, |id| sites.get(id).map_or(0, |site| hash(key_of(site))))?;
+        record.next.store(first, Relaxed);
+        self.sites.publish(index);
+        node_record.first_site.store(index, Relaxed);
         Some(index)
     }
 
@@ -268,7 +284,7 @@ impl Interner {
                     && stored.facts.file.bytes == facts.file.bytes
             })
         };
-        if let Some(code) = self.code_table.find(hash, is_it) {
+        if let Some(code) = self.code_table.find(hash as u32, is_it) {
             return Some(code);
         }
         let (index, record) = self.codes.next(memory)?;
@@ -284,10 +300,7 @@ impl Interner {
         // SAFETY: index < CODE_CHUNKS * CODES_PER_CHUNK, for `next` gave it.
         unsafe { self.stored_codes.add(index as usize).write(Some(StoredCode { hash, facts, is_name })) };
         self.codes.publish(index);
-        let stored_codes = self.stored_codes;
-        // SAFETY: as in `stored`.
-        let hash_of = |id: u32| unsafe { stored_codes.add(id as usize).read() }.map_or(0, |stored| stored.hash);
-        self.code_table.insert(memory, index, hash_of)?;
+        self.code_table.insert(memory, hash as u32, index)?;
         Some(index)
     }
 
@@ -320,69 +333,94 @@ fn store_text(memory: &mut impl Memory, text: &Text, bytes: &[u8], width: u32) -
     Some(copy)
 }
 
-/// A code object that is alive: its record, and which keys of lane 0's table name its instructions.
+/// A code object that is alive.
 #[derive(Clone, Copy)]
-struct LiveCode {
+pub struct LiveCode {
+    /// Its record.
+    pub code: u32,
+    /// A number that no other code object ever has, not even one at the same address.
+    pub serial: u32,
+    slot: u32,
+}
+
+/// The same, with the keys of lane 0's table that name its instructions.
+#[derive(Clone, Copy)]
+struct CodeEntry {
     code: u32,
+    serial: u32,
     first_key: u32,
 }
 
+/// A key in 16 bytes: the parent's node takes 24 bits of `context`, and what is next 32.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct KeyLink {
-    key: Key,
+    instruction: u64,
+    context: u32,
     next: u32,
 }
 
 /// Which code objects are alive, by address. When one is released, lane 0's keys of its instructions go with it.
 pub struct LiveCodes {
     by_address: KeyTable,
-    codes: Pool<LiveCode>,
+    codes: Pool<CodeEntry>,
     links: Pool<KeyLink>,
+    serials: u32,
+    /// The code object that was asked for last: it is often the next one too.
+    last: (usize, LiveCode),
 }
+
+const NO_CODE: LiveCode = LiveCode { code: 0, serial: 0, slot: 0 };
 
 impl LiveCodes {
     /// None alive.
     pub fn new(memory: &mut impl Memory) -> Option<Self> {
         let by_address = KeyTable::new(memory, 1 << 12)?;
-        Some(Self { by_address, codes: Pool::new(memory)?, links: Pool::new(memory)? })
+        let (codes, links) = (Pool::new(memory)?, Pool::new(memory)?);
+        Some(Self { by_address, codes, links, serials: 0, last: (0, NO_CODE) })
     }
 
-    fn slot(&self, address: usize) -> Option<u32> {
-        self.by_address.get(Key { instruction: address as u64, context: 0 })
-    }
-
-    /// The record of the code object at `address`, if it is known.
-    pub fn get(&self, address: usize) -> Option<u32> {
-        Some(self.codes.get(self.slot(address)?).code)
+    /// The code object at `address`, if it is known.
+    pub fn get(&mut self, address: usize) -> Option<LiveCode> {
+        if self.last.0 != address || address == 0 {
+            let slot = self.by_address.get(Key { instruction: address as u64, context: 0 })?;
+            let CodeEntry { code, serial, .. } = self.codes.get(slot);
+            self.last = (address, LiveCode { code, serial, slot });
+        }
+        Some(self.last.1)
     }
 
     /// A code object was met for the first time.
-    pub fn insert(&mut self, memory: &mut impl Memory, address: usize, code: u32) -> Option<()> {
-        let slot = self.codes.take(memory, LiveCode { code, first_key: 0 })?;
-        self.by_address.insert(memory, Key { instruction: address as u64, context: 0 }, slot).then_some(())
+    pub fn insert(&mut self, memory: &mut impl Memory, address: usize, code: u32) -> Option<LiveCode> {
+        self.serials = self.serials.wrapping_add(1);
+        let serial = self.serials;
+        let slot = self.codes.take(memory, CodeEntry { code, serial, first_key: 0 })?;
+        let is_in = self.by_address.insert(memory, Key { instruction: address as u64, context: 0 }, slot);
+        is_in.then_some(LiveCode { code, serial, slot })
     }
 
     /// Lane 0's table got a key that names an instruction of this code object.
-    pub fn add_key(&mut self, memory: &mut impl Memory, address: usize, key: Key) -> Option<()> {
-        let slot = self.slot(address)?;
-        let code = self.codes.get(slot);
-        let first_key = self.links.take(memory, KeyLink { key, next: code.first_key })?;
-        self.codes.set(slot, LiveCode { first_key, ..code });
+    pub fn add_key(&mut self, memory: &mut impl Memory, code: LiveCode, key: Key) -> Option<()> {
+        let entry = self.codes.get(code.slot);
+        let link = KeyLink { instruction: key.instruction, context: key.context, next: entry.first_key };
+        let first_key = self.links.take(memory, link)?;
+        self.codes.set(code.slot, CodeEntry { first_key, ..entry });
         Some(())
     }
 
     /// The code object at `address` is being released: forget its keys.
     pub fn remove(&mut self, address: usize, table: &mut KeyTable) {
-        let Some(slot) = self.slot(address) else { return };
+        let Some(LiveCode { slot, .. }) = self.get(address) else { return };
         let mut link = self.codes.get(slot).first_key;
         while link != 0 {
-            let KeyLink { key, next } = self.links.get(link);
-            table.remove(key);
+            let KeyLink { instruction, context, next } = self.links.get(link);
+            table.remove(Key { instruction, context });
             self.links.give_back(link);
             link = next;
         }
         self.codes.give_back(slot);
         self.by_address.remove(Key { instruction: address as u64, context: 0 });
+        self.last = (0, NO_CODE);
     }
 }
 
@@ -496,15 +534,16 @@ mod tests {
         let mut table = KeyTable::new(&mut heap, 16).unwrap();
         let mut codes = LiveCodes::new(&mut heap).unwrap();
         for round in 0..3 {
-            codes.insert(&mut heap, 0x1000, 7 + round).unwrap();
+            let code = codes.insert(&mut heap, 0x1000, 7 + round).unwrap();
+            assert_eq!(code.serial, 1 + round);
             for instruction in 1..100 {
                 let key = Key { instruction: 0x1000 + instruction, context: 5 };
                 assert!(table.insert(&mut heap, key, 9));
-                codes.add_key(&mut heap, 0x1000, key).unwrap();
+                codes.add_key(&mut heap, code, key).unwrap();
             }
-            assert_eq!(codes.get(0x1000), Some(7 + round));
+            assert_eq!(codes.get(0x1000).map(|code| code.code), Some(7 + round));
             codes.remove(0x1000, &mut table);
-            assert_eq!(codes.get(0x1000), None);
+            assert!(codes.get(0x1000).is_none());
             assert_eq!(table.get(Key { instruction: 0x1005, context: 5 }), None);
         }
     }
