@@ -504,7 +504,10 @@ fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<Live
     let text = |text: memlens_cpython::code::Text<'static>| RawText { bytes: text.bytes, width: text.width };
     let facts = CodeFacts { name: text(code.name), file: text(code.file), first_line: code.first_line };
     let code = cold.interner.code(&mut cold.memory, &facts)?;
-    agent::LIVE.mark_code(&mut cold.memory, address as usize);
+    // SAFETY: as above; ob_refcnt is the first word of every object.
+    if unsafe { address.cast::<u32>().read() } < IMMORTAL {
+        agent::LIVE.mark_code(&mut cold.memory, address as usize);
+    }
     cold.live_codes.insert(&mut cold.memory, address as usize, code)
 }
 
@@ -537,6 +540,9 @@ fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, code: Option<LiveCod
     }
 }
 
+/// Reference counts from here on belong to objects that are never released: those that are compiled into the interpreter
+/// (3.11: 999,999,999) and immortal ones (PEP 683).
+const IMMORTAL: u32 = 999_999_999;
 const REMEMBERED_LINES: usize = 2048;
 
 /// The lines of the instructions that were asked for last, for a line is asked for under every parent anew.
