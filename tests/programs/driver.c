@@ -6,7 +6,7 @@
  *
  * The rules of the books (PRODUCT.md): bytes are the bytes asked for; a realloc takes the old block from the books of the
  * allocator that made it and puts the new one into those of `realloc`; realloc(p, 0) is a release; a call that fails is
- * nothing; an mremap that grows a mapping is an allocation of the growth, one that shrinks it a release. */
+ * nothing; an mremap is to mappings what a realloc is to blocks. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -174,17 +174,17 @@ static void run_mappings(void) {
     if (mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) abort();
 }
 
+static void *remap(void *mapping, int old_pages, int new_pages, int flags, void *target) {
+    book_release(single_books, MMAP, old_pages * PAGE);
+    book_allocation(single_books, MREMAP, new_pages * PAGE);
+    return mremap(mapping, old_pages * PAGE, new_pages * PAGE, flags, target);
+}
+
 static void run_remappings(void) {
-    char *grown = map(4 * PAGE);
-    book_allocation(single_books, MREMAP, 60 * PAGE);
-    grown = mremap(grown, 4 * PAGE, 64 * PAGE, MREMAP_MAYMOVE);
-
-    char *shrunk = map(32 * PAGE);
-    shrunk = mremap(shrunk, 32 * PAGE, 7 * PAGE, 0);
-    single_books[MMAP].live_bytes -= 25 * PAGE;
-
+    sink = remap(map(4 * PAGE), 4, 64, MREMAP_MAYMOVE, NULL);
+    sink = remap(map(32 * PAGE), 32, 7, 0, NULL);
     char *moved = map(6 * PAGE), *target = map(6 * PAGE); /* onto another mapping, which goes */
-    sink = mremap(moved, 6 * PAGE, 6 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+    sink = remap(moved, 6, 6, MREMAP_MAYMOVE | MREMAP_FIXED, target);
     book_release(single_books, MMAP, 6 * PAGE);
 }
 

@@ -51,9 +51,9 @@ mod tests {
     fn files_are_told_apart() {
         let script = ["job.py".to_owned()];
         for (path, origin) in [
-            ("/home/me/job.py", Origin::Own),
-            ("/home/me/lib/job.py", Origin::Own),
-            ("/home/me/python3.12/job.py", Origin::Own),
+            ("/srv/job.py", Origin::Own),
+            ("/srv/me/lib/job.py", Origin::Own),
+            ("/srv/me/python3.12/job.py", Origin::Own),
             ("<stdin>", Origin::Own),
             ("<ipython-input-3-abc>", Origin::Own),
             ("<string>", Origin::Library),

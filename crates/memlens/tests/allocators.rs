@@ -43,23 +43,17 @@ fn assert_books_agree(python: &Python, library: &Path, seed: &str) {
     let mut found: Books =
         expected.keys().map(|name| (name.clone(), difference(&on.observed, &off.observed, name))).collect();
     for books in [&mut expected, &mut found] {
-        merge_remappings(books);
+        forget_pieces(books);
     }
     assert_eq!(found, expected, "{}, seed {seed}", python.name());
 }
 
-/// Which part of a grown mapping a later munmap takes, and as how many pieces a half-released mapping counts, is no promise:
-/// live bytes are compared over mmap and mremap together, live counts of mappings not at all.
-fn merge_remappings(books: &mut Books) {
-    let live_bytes = books.get("mremap").map_or(0, |book| book.live_bytes);
+/// As how many pieces a mapping counts that was released in part is no promise: live counts of mappings are not compared.
+fn forget_pieces(books: &mut Books) {
     for name in ["mmap", "mremap", "brk", "mmap_file"] {
         if let Some(book) = books.get_mut(name) {
             book.live_count = 0;
-            book.live_bytes += if name == "mmap" { live_bytes } else { 0 };
         }
-    }
-    if let Some(book) = books.get_mut("mremap") {
-        book.live_bytes = 0;
     }
 }
 

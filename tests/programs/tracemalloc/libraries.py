@@ -8,13 +8,12 @@ import struct
 import tracemalloc_check
 
 DOCUMENT = json.dumps([{"id": number, "name": "name %d" % number, "tags": ["a", "b"]} for number in range(800)])
+NAMES = ["name-%d" % number for number in range(3_000)]
 WORDS = " ".join("word%d" % number for number in range(4_000))
 PATTERN = re.compile(r"word\d+")
 
 
 def work():
-    rows = json.loads(DOCUMENT)
-    text = json.dumps(rows)
     found = PATTERN.findall(WORDS)
     replaced = PATTERN.sub("term", WORDS)
     parts = WORDS.split(" ")
@@ -23,6 +22,8 @@ def work():
     upper = [part.upper() for part in parts]
     translated = WORDS.translate({ord("w"): "W" * 3})
     encoded = WORDS.encode("utf-16")
+    text = json.dumps(NAMES)
+    rows = json.loads(DOCUMENT)
     return rows, text, found, replaced, parts, packed, chunks, upper, translated, encoded
 
 
