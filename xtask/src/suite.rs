@@ -2,6 +2,7 @@
 use crate::interpreter::{self, Interpreter};
 use crate::shell::{self, Outcome};
 use crate::{flights, stdlib};
+use std::path::PathBuf;
 use std::process::Command;
 
 pub fn run(arguments: &[String]) -> Outcome {
@@ -16,14 +17,24 @@ pub fn run(arguments: &[String]) -> Outcome {
     }
     shell::run(&mut shell::cargo(&["build", "--workspace"]))?;
     shell::build_release()?;
+    let checking_agent = build_checking_agent()?;
     let flights = flights::python(&default_of(&interpreters)?)?;
     let stdlib_outcome = stdlib::check(&interpreters, &[]);
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
+    tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent);
     let outcome = shell::run(&mut tests);
     eprintln!("\n{}", matrix(&interpreters));
     stdlib_outcome.and(outcome)
+}
+
+/// The agent that holds every stack against a full walk, apart from the others' target folder.
+fn build_checking_agent() -> Outcome<PathBuf> {
+    let folder = shell::target().join("check");
+    let mut build = shell::cargo(&["build", "--release", "-p", "memlens-agent", "--features", "check-stacks"]);
+    shell::run(build.arg("--target-dir").arg(&folder))?;
+    Ok(folder.join("release/libmemlens_agent.so"))
 }
 
 fn lint() -> Outcome {
