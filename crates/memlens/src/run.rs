@@ -7,7 +7,7 @@ use crate::closing;
 use crate::interpreter::Interpreter;
 use crate::launch::{Ended, Program, exit_status};
 use crate::output_file::OutputFile;
-use crate::signal::SignalWatch;
+use crate::signal::{Inherited, SignalWatch};
 use crate::target::Target;
 use anyhow::{Context, Result, bail};
 use memlens_collector::{Collector, Newcomer, Server, Step, version_text};
@@ -44,8 +44,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     target.check()?;
     let interpreter = Interpreter::find(arguments.python.as_deref())?;
     let agent = agent_library::find()?;
+    // First of all, for a limit on the size of files must not end memlens while it makes the capture's file.
+    let signals = SignalWatch::begin().context("cannot watch for signals")?;
     let output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
-    let Recorded { ended, capture } = record(&target, &interpreter, agent)?;
+    let Recorded { ended, capture } = record(&target, &interpreter, agent, signals)?;
     let status = ExitCode::from(exit_status(ended.exit));
     let capture = match capture {
         Ok(capture) => capture,
@@ -73,8 +75,12 @@ struct Recorded {
 }
 
 /// Runs the program to its end. An error means that it has not run at all.
-fn record(target: &Target, interpreter: &Interpreter, agent: PathBuf) -> Result<Recorded> {
-    let (signals, inherited) = SignalWatch::begin().context("cannot watch for signals")?;
+fn record(
+    target: &Target,
+    interpreter: &Interpreter,
+    agent: PathBuf,
+    (signals, inherited): (SignalWatch, Inherited),
+) -> Result<Recorded> {
     let mut collector = Collector::new(Server::bind()?, interpreter.is_script);
     let preload = agent_library::preload(agent);
     let program = Program::start(interpreter, target.words(), &preload, collector.server_name(), inherited)?;
