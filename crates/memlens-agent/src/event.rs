@@ -169,7 +169,7 @@ pub fn allocated<V: Layout>(thread: &mut Thread, address: usize, size: usize, al
 fn allocated_slow<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
     let Some((writer, site)) = here::<V>(thread, Kind::allocation(allocator)) else { return lost(size) };
     let is_entered = LIVE.insert(address, site, size as u64) || insert_rare(writer, site, address, size);
-    if !is_entered || !writer.lane.allocated(site, size as u64, true) {
+    if !is_entered || !make_room(writer, site) || !writer.lane.allocated(site, size as u64, true) {
         lost(size);
     }
 }
@@ -242,7 +242,8 @@ fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
 #[cold]
 #[inline(never)]
 fn released_slow(writer: &Writer, site: u32, owner: u32, size: u64, is_temporary: bool) {
-    if !make_room(writer, owner) || !writer.lane.released(owner, site, size, 1, is_temporary, true) {
+    let has_room = make_room(writer, owner) && make_room(writer, site);
+    if !has_room || !writer.lane.released(owner, site, size, 1, is_temporary, true) {
         lost(0);
     }
 }
@@ -284,7 +285,8 @@ pub fn put_back(thread: &mut Thread, address: usize, taken: Taken) {
 
 /// Figures of a mapping: `bytes` and `blocks` of `owner` are gone.
 pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, blocks: i32, is_file: bool) {
-    if !make_room(writer, owner) || !writer.lane.released(owner, here, bytes, blocks, false, !is_file) {
+    let has_room = make_room(writer, owner) && make_room(writer, here);
+    if !has_room || !writer.lane.released(owner, here, bytes, blocks, false, !is_file) {
         lost(0);
     }
     if is_file {
@@ -294,7 +296,7 @@ pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, bloc
 
 /// Figures of a mapping: it is new.
 pub fn mapped(writer: &'static Writer, site: u32, bytes: u64, is_file: bool) {
-    if !writer.lane.allocated(site, bytes, !is_file) {
+    if !make_room(writer, site) || !writer.lane.allocated(site, bytes, !is_file) {
         lost(bytes as usize);
     }
     if is_file {
