@@ -11,7 +11,7 @@ use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use memlens_cpython::layout::{Layout, V39, V310, V311, V312, V313};
 use memlens_format::Allocator;
-use memlens_recorder::live_table::{Block, Taken};
+use memlens_recorder::live_table::Taken;
 
 /// The events of one version.
 pub struct Events {
@@ -59,17 +59,17 @@ pub fn choose(python: &python::Found) {
     CHOSEN.store((&raw const *events).cast_mut(), Relaxed);
 }
 
-/// Who writes, and the site of `kind` at the running line.
+/// Lane 0's writer and the site of `kind` at the running line, if the calling thread holds the GIL and nothing is out of the ordinary.
 ///
-/// Budget (thread that holds the GIL): two loads and a branch before the stack. What is needed is then read through the *known* thread state, which was
+/// Budget: two loads and a branch before the stack. What is needed is then read through the *known* thread state, which was
 /// just seen to be the running one: so the processor goes on without waiting for the interpreter's own pointer.
 #[inline(always)]
-fn here<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+fn with_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static mut Writer, u32)> {
     // SAFETY: set by set_up_thread; the slot is the interpreter's, which stays loaded.
     let tstate = unsafe { *thread.tstate_slot };
     let known = thread.known_tstate;
-    if tstate.is_null() || tstate != known || !is_own::<V>(tstate) {
-        return elsewhere::<V>(thread, tstate, kind);
+    if tstate != known || known.is_null() || !is_own::<V>(known) {
+        return None;
     }
     // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest.
     unsafe {
@@ -77,6 +77,17 @@ fn here<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, 
         let site = stack::site::<V>(&mut thread.stack, writer, thread::as_if_loaded(known), kind)?;
         Some((writer, site))
     }
+}
+
+/// Who writes, and the site of `kind` at the running line.
+#[inline(never)]
+fn here<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+    if let Some((writer, site)) = with_gil::<V>(thread, kind) {
+        return Some((writer, site));
+    }
+    // SAFETY: as in `with_gil`.
+    let tstate = unsafe { *thread.tstate_slot };
+    elsewhere::<V>(thread, tstate, kind)
 }
 
 /// Before 3.12 the slot is the whole process': another thread may have got this thread's old thread state.
@@ -96,7 +107,7 @@ fn elsewhere<V: Layout>(thread: &mut Thread, tstate: *const c_void, kind: Kind) 
         let tstate = python::running_tstate();
         if !tstate.is_null() && is_own::<V>(tstate) && functions.is_main_interpreter(tstate, V::TSTATE_INTERP) {
             agent::set_python_seen();
-            // SAFETY: as in `here`.
+            // SAFETY: as in `with_gil`.
             return unsafe {
                 let writer = &mut *agent::main_writer();
                 stack::site::<V>(&mut thread.stack, writer, tstate, kind).map(|site| (&*writer, site))
@@ -145,28 +156,30 @@ fn without_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static W
 pub fn allocated<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
     thread.inside = IN_RECORDER;
     thread.last_allocation = address;
-    let Some((writer, site)) = here::<V>(thread, Kind::allocation(allocator)) else { return lost(size) };
-    let mut displaced = None;
-    let is_entered = LIVE.insert(address, site, size as u64, &mut displaced);
-    if !is_entered || displaced.is_some() {
-        return allocated_slow(writer, site, address, size, is_entered, displaced);
+    if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator)) {
+        if writer.lane.is_near(site) && LIVE.insert(address, site, size as u64) {
+            return writer.lane.allocated_near(site, size as u64);
+        }
     }
-    writer.lane.allocated(site, size as u64, true);
+    allocated_slow::<V>(thread, address, size, allocator);
+}
+
+/// No GIL, a new leaf of the table, a rare kind of block, or one of a site beyond the first thousands.
+#[inline(never)]
+fn allocated_slow<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
+    let Some((writer, site)) = here::<V>(thread, Kind::allocation(allocator)) else { return lost(size) };
+    let is_entered = LIVE.insert(address, site, size as u64) || insert_rare(writer, site, address, size);
+    if !is_entered || !make_room(writer, site) || !writer.lane.allocated(site, size as u64, true) {
+        lost(size);
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn allocated_slow(
-    writer: &Writer,
-    site: u32,
-    address: usize,
-    size: usize,
-    is_entered: bool,
-    mut displaced: Option<Block>,
-) {
-    let is_entered = is_entered
-        || agent::with_cold(|cold| LIVE.insert_slow(&mut cold.memory, address, site, size as u64, &mut displaced))
-            == Some(true);
+fn insert_rare(writer: &Writer, site: u32, address: usize, size: usize) -> bool {
+    let mut displaced = None;
+    let is_entered =
+        agent::with_cold(|cold| LIVE.insert_slow(&mut cold.memory, address, site, size as u64, &mut displaced));
     if let Some(block) = displaced {
         if block.is_code {
             stack::forget_code(address);
@@ -175,11 +188,7 @@ fn allocated_slow(
             writer.lane.vanished(block.site, block.size);
         }
     }
-    if is_entered {
-        writer.lane.allocated(site, size as u64, true);
-    } else {
-        lost(size);
-    }
+    is_entered == Some(true)
 }
 
 #[cold]
@@ -202,18 +211,18 @@ pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
 
 #[inline(always)]
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
-    if !taken.is_plain() {
-        return released_rare::<V>(thread, address, taken);
+    if taken.is_plain() {
+        if let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE) {
+            if writer.lane.is_near(here.max(taken.site())) {
+                let is_temporary = thread.last_allocation == address;
+                return writer.lane.released_near(taken.site(), here, taken.size(), is_temporary);
+            }
+        }
     }
-    let is_temporary = thread.last_allocation == address;
-    let Some((writer, site)) = here::<V>(thread, Kind::RELEASE) else { return lost(0) };
-    if !writer.lane.released(taken.site(), site, taken.size(), 1, is_temporary, true) {
-        released_slow(writer, site, taken.site(), taken.size(), is_temporary);
-    }
+    released_rare::<V>(thread, address, taken);
 }
 
-/// A block that nobody saw, a code object, or one that the side table holds.
-#[cold]
+/// No GIL, a block that nobody saw, a code object, one that the side table holds, or a site beyond the first thousands.
 #[inline(never)]
 fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     let block = LIVE.resolve(address, taken);
@@ -233,7 +242,8 @@ fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
 #[cold]
 #[inline(never)]
 fn released_slow(writer: &Writer, site: u32, owner: u32, size: u64, is_temporary: bool) {
-    if !make_room(writer, owner) || !writer.lane.released(owner, site, size, 1, is_temporary, true) {
+    let has_room = make_room(writer, owner) && make_room(writer, site);
+    if !has_room || !writer.lane.released(owner, site, size, 1, is_temporary, true) {
         lost(0);
     }
 }
@@ -275,7 +285,8 @@ pub fn put_back(thread: &mut Thread, address: usize, taken: Taken) {
 
 /// Figures of a mapping: `bytes` and `blocks` of `owner` are gone.
 pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, blocks: i32, is_file: bool) {
-    if !make_room(writer, owner) || !writer.lane.released(owner, here, bytes, blocks, false, !is_file) {
+    let has_room = make_room(writer, owner) && make_room(writer, here);
+    if !has_room || !writer.lane.released(owner, here, bytes, blocks, false, !is_file) {
         lost(0);
     }
     if is_file {
@@ -285,7 +296,7 @@ pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, bloc
 
 /// Figures of a mapping: it is new.
 pub fn mapped(writer: &'static Writer, site: u32, bytes: u64, is_file: bool) {
-    if !writer.lane.allocated(site, bytes, !is_file) {
+    if !make_room(writer, site) || !writer.lane.allocated(site, bytes, !is_file) {
         lost(bytes as usize);
     }
     if is_file {

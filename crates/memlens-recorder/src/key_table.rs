@@ -22,10 +22,12 @@ impl Key {
         u32::from(kind) << 24 | parent
     }
 
+    /// Every bit of the key reaches the upper half of the second product, which is what is used: the same instruction under many parents,
+    /// and many instructions under one, must not gather in runs.
     #[inline(always)]
     fn hash(self) -> u64 {
-        let mixed = (self.instruction ^ u64::from(self.context).rotate_left(40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        mixed ^ mixed >> 29
+        let context = u64::from(self.context).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (self.instruction ^ context).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
     }
 }
 

@@ -20,7 +20,7 @@ pub const PUBLISH_BYTES: i64 = 4096;
 pub const EXACT_LANES: u32 = 4;
 
 /// Sites whose counters lie in one piece, in lane 0.
-const NEAR_SITES: usize = 16 * SITES_PER_CHUNK;
+const NEAR_SITES: usize = 32 * SITES_PER_CHUNK;
 
 /// A lane, as its writer sees it.
 pub struct Lane {
@@ -136,17 +136,69 @@ impl Lane {
         }
     }
 
-    /// An allocation. False if the site has no counters yet ([`Lane::make_chunk`]).
-    ///
-    /// Budget: one cache line of the site, one of the lane, one of the header (read); two branches.
+    /// Whether the site is one of the first [`NEAR_SITES`], and this is lane 0.
     #[inline(always)]
-    pub fn allocated(&self, site: u32, size: u64, is_heap: bool) -> bool {
-        let Some(counters) = self.counters(site) else { return false };
+    pub fn is_near(&self, site: u32) -> bool {
+        site < self.near_count
+    }
+
+    #[inline(always)]
+    fn near(&self, site: u32) -> &Counters {
+        debug_assert!(self.is_near(site));
+        // SAFETY: the callers of the `_near` functions have asked `is_near`.
+        unsafe { self.near.add(site as usize).as_ref() }
+    }
+
+    /// [`Lane::allocated`] for heap, lane 0 and a near site ([`Lane::is_near`]).
+    ///
+    /// Budget: one cache line of the site, one of the lane, one of the header (read); a branch.
+    #[inline(always)]
+    pub fn allocated_near(&self, site: u32, size: u64) {
+        self.count_allocated(self.near(site), size);
+        add_signed(&self.shared.live_bytes, size as i64);
+    }
+
+    /// [`Lane::released`] for heap, lane 0, a whole block and near sites ([`Lane::is_near`]).
+    ///
+    /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
+    #[inline(always)]
+    pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: bool) {
+        let live = self.shared.live_bytes.load(Relaxed);
+        let total = live + self.header.others_bytes.load(Relaxed);
+        if total > self.header.peak_bytes.load(Relaxed) {
+            leave_peak(self.header, total);
+        }
+        self.count_released(self.near(owner), self.near(here), size, 1, temporary);
+        self.shared.live_bytes.store(live - size as i64, Relaxed);
+    }
+
+    #[inline(always)]
+    fn count_allocated(&self, counters: &Counters, size: u64) {
         self.touch(counters);
         add(&counters.count, 1);
         add(&counters.bytes, size);
         add_signed(&counters.live_bytes, size as i64);
         counters.live_count.store(counters.live_count.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    #[inline(always)]
+    fn count_released(&self, owner: &Counters, here: &Counters, size: u64, blocks: i32, temporary: bool) {
+        self.touch(owner);
+        add_signed(&owner.live_bytes, -(size as i64));
+        owner.live_count.store(owner.live_count.load(Relaxed).wrapping_sub(blocks), Relaxed);
+        if temporary {
+            add(&owner.temporary_count, 1);
+            add(&owner.temporary_bytes, size);
+        }
+        add(&here.count, 1);
+        add(&here.bytes, size);
+    }
+
+    /// An allocation. False if the site has no counters yet ([`Lane::make_chunk`]).
+    #[inline]
+    pub fn allocated(&self, site: u32, size: u64, is_heap: bool) -> bool {
+        let Some(counters) = self.counters(site) else { return false };
+        self.count_allocated(counters, size);
         if is_heap {
             add_signed(&self.shared.live_bytes, size as i64);
             if !self.is_main {
@@ -158,23 +210,13 @@ impl Lane {
 
     /// A release of `size` bytes of a block of site `owner`, at the place `here` (a release site). `blocks` is 1, but for parts of
     /// a mapping. False, and nothing changed, if one of the sites has no counters yet ([`Lane::make_chunk`]).
-    ///
-    /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
-    #[inline(always)]
+    #[inline]
     pub fn released(&self, owner: u32, here: u32, size: u64, blocks: i32, temporary: bool, is_heap: bool) -> bool {
         let (Some(owner), Some(here)) = (self.counters(owner), self.counters(here)) else { return false };
         if is_heap {
             self.leave_peak_if_there();
         }
-        self.touch(owner);
-        add_signed(&owner.live_bytes, -(size as i64));
-        owner.live_count.store(owner.live_count.load(Relaxed).wrapping_sub(blocks), Relaxed);
-        if temporary {
-            add(&owner.temporary_count, 1);
-            add(&owner.temporary_bytes, size);
-        }
-        add(&here.count, 1);
-        add(&here.bytes, size);
+        self.count_released(owner, here, size, blocks, temporary);
         if is_heap {
             add_signed(&self.shared.live_bytes, -(size as i64));
             if !self.is_main {

@@ -111,30 +111,31 @@ impl LiveTable {
         Some(unsafe { NonNull::new_unchecked(leaf.add(granule & (LEAF_WORDS - 1))) })
     }
 
-    /// Enters a block whose leaf exists. Returns false if it does not, or if the block is of a rare kind: then
-    /// [`LiveTable::insert_slow`] must be called. `displaced` gets what stood there, whose release was missed.
+    /// Enters an ordinary block. Returns false, and has done nothing, if its leaf does not exist, if it is of a rare kind, or if
+    /// another block stands there, whose release was missed: then [`LiveTable::insert_slow`] must be called.
+    ///
+    /// Budget: [`LiveTable::words`], a load and one or two stores in the line that it led to.
     #[inline(always)]
-    pub fn insert(&self, address: usize, site: u32, size: u64, displaced: &mut Option<Block>) -> bool {
+    pub fn insert(&self, address: usize, site: u32, size: u64) -> bool {
         if address & 15 != 0 || size > u64::from(u32::MAX) {
             return false;
         }
         let Some(words) = self.words(address) else { return false };
-        // SAFETY: `words` points into a leaf.
-        let word = unsafe { words.as_ref() };
+        // SAFETY: `words` points into a leaf, which has one word to spare, so that the next word of the last granule exists.
+        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
         if word.load(Relaxed) != 0 {
-            *displaced = self.take_block(address);
+            return false;
         }
         if size <= u64::from(TAG_INLINE_MAX) {
             word.store(site << 5 | size as u32, Relaxed);
         } else {
-            // SAFETY: a leaf has one word to spare, so that the next word of the last granule exists.
-            unsafe { words.add(1).as_ref() }.store(size as u32, Relaxed);
+            next.store(size as u32, Relaxed);
             word.store(site << 5 | TAG_SIZED, Relaxed);
         }
         true
     }
 
-    /// [`LiveTable::insert`] for a new leaf or a rare kind of block. False if there is no memory. Call it under the lock.
+    /// [`LiveTable::insert`] for the rest. False if there is no memory. `displaced` gets what stood there. Call it under the lock.
     #[cold]
     #[inline(never)]
     pub fn insert_slow(
@@ -151,10 +152,10 @@ impl LiveTable {
         if self.words(address).is_none() && !self.make_leaf(memory, address) {
             return false;
         }
-        if size <= u64::from(u32::MAX) {
-            return self.insert(address, site, size, displaced);
-        }
         *displaced = self.take_block(address);
+        if size <= u64::from(u32::MAX) {
+            return self.insert(address, site, size);
+        }
         if !self.side.insert(memory, address, site, size) {
             return false;
         }
@@ -205,7 +206,7 @@ impl LiveTable {
     /// Puts back a block that [`LiveTable::take`] removed: a `realloc` that failed.
     pub fn put_back(&self, memory: &mut impl Memory, address: usize, block: Block) {
         let mut displaced = None;
-        if !self.insert(address, block.site, block.size, &mut displaced) {
+        if !self.insert(address, block.site, block.size) {
             self.insert_slow(memory, address, block.site, block.size, &mut displaced);
         }
         if block.is_code {
@@ -420,7 +421,7 @@ mod tests {
 
     fn insert(table: &LiveTable, heap: &mut Heap, address: usize, site: u32, size: u64) -> Option<Block> {
         let mut displaced = None;
-        if !table.insert(address, site, size, &mut displaced) {
+        if !table.insert(address, site, size) {
             assert!(table.insert_slow(heap, address, site, size, &mut displaced));
         }
         displaced
