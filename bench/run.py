@@ -25,6 +25,7 @@ QUICK_PROGRAMS = ["flights", "churn", "fib", "json_round_trip"]
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="cargo xtask bench", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each program and tool (default: 5)")
+    parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of the slow tools at the most (default: 3)")
     parser.add_argument("--only", action="append", metavar="PROGRAM", choices=tools.PROGRAMS, help="this program; may be repeated")
     parser.add_argument("--tools", help="comma-separated, e.g. plain,memlens,memray")
     parser.add_argument("--quick", action="store_true", help="2 rounds of four programs, without the slowest tools")
@@ -43,6 +44,9 @@ def chosen_tools(arguments):
     found, missing = tools.available(arguments.memlens)
     for line in missing:
         print(line, file=sys.stderr)
+    for tool in found:
+        if tool.is_slow:
+            tool.most_rounds = min(tool.most_rounds, arguments.slow_rounds)
     if arguments.tools is None:
         return found
     wanted = [name.strip() for name in arguments.tools.split(",")]

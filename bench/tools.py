@@ -11,7 +11,7 @@ import typing
 PYTHON = sys.executable
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Tool:
     name: str
     #: (program, folder for output) -> command
@@ -21,6 +21,11 @@ class Tool:
     #: A slow tool is run at most this often; the table says so.
     most_rounds: int = 1000
     version: str = ""
+
+    @property
+    def is_slow(self):
+        """Whether its rounds are limited."""
+        return self.most_rounds < 1000
 
 
 def installed(package):

@@ -160,27 +160,3 @@ proptest! {
         }
     }
 }
-
-/// Not a test of speed but a way to measure it: `cargo test --release -p memlens-collector -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints how long assembly takes"]
-fn measure_a_hundred_thousand_sites() {
-    let mut tables = FakeTables::new();
-    let lane = tables.lane();
-    let names: Vec<String> = (0..20_000).map(|index| format!("Class{index}.method")).collect();
-    let codes: Vec<u32> = names.iter().map(|name| tables.code(name, "/usr/lib/python3/some/module.py", 1)).collect();
-    for index in 0..150_000u32 {
-        let parent = index - index % 8 - (index % 8).min(index) / 2;
-        let node = tables.node(parent.min(index), codes[index as usize % codes.len()], index % 1000);
-        if index % 3 != 0 {
-            let site = tables.site(node, index % 15);
-            tables.counters(lane, site, live(3, 77));
-        }
-    }
-    for _ in 0..5 {
-        let start = std::time::Instant::now();
-        let (found, damage) = assemble(&tables, Vec::new());
-        let elapsed = start.elapsed();
-        println!("{} sites, {} nodes, damage {damage}: {elapsed:?}", found.sites.len(), found.nodes.len());
-    }
-}

@@ -298,7 +298,8 @@ fn unseen(header: &Header) -> Unseen {
         lost_bytes: header.lost_bytes.load(Relaxed),
         unreadable_stacks: header.unreadable_stacks.load(Relaxed),
         unknown_releases: header.unknown_releases.load(Relaxed),
-        unrecorded_processes: header.forks.load(Relaxed),
+        // A forked child has a session of its own from its first event on; one that has none has nothing to record.
+        unrecorded_processes: 0,
     }
 }
 

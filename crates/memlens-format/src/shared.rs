@@ -122,7 +122,7 @@ pub struct Header {
     pub unreadable_stacks: AtomicU64,
     /// Releases of blocks that were never seen to be allocated (made before the recording began).
     pub unknown_releases: AtomicU64,
-    /// Children forked by the program, in which recording stopped.
+    /// Children forked by the program. Each begins a recording of its own with its first event.
     pub forks: AtomicU64,
     /// Estimated time that recording took, in nanoseconds; 0 where it is not known.
     pub overhead_ns: AtomicU64,

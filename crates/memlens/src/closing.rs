@@ -17,18 +17,10 @@ pub fn write_summary(capture: &Capture, out: &mut dyn Write) -> io::Result<()> {
     terminal::write_summary(&profile, &Summary::new(&profile), &SourceFiles::default(), &options, out)
 }
 
-/// Prints what was seen, what was not, the cost and the place.
+/// Prints what was not seen, the cost and the place: the summary says what was.
 pub fn write_account(capture: &Capture, destination: &Path, file_bytes: u64, out: &mut dyn Write) -> io::Result<()> {
     let meta = &capture.meta;
-    let allocations: u64 = capture.sites.iter().map(|site| site.allocations).sum();
-    let allocated_bytes: u64 = capture.sites.iter().map(|site| site.allocated_bytes).sum();
-    writeln!(
-        out,
-        "memlens: saw {allocations} allocations of {} in {:.2} s",
-        bytes_text(allocated_bytes),
-        seconds(meta.duration_ns)
-    )?;
-    writeln!(out, "memlens: did not see: {}", unseen_text(meta))?;
+    writeln!(out, "memlens: {}", unseen_text(meta))?;
     if meta.overhead_ns > 0 {
         writeln!(out, "memlens: recording took about {:.2} s of that", seconds(meta.overhead_ns))?;
     }

@@ -77,7 +77,7 @@ fn summary() {
       1.95 KiB   <0.1%          20  pyobject        …ozen importlib._bootstrap>:1360
                                                     ← job.py:2  <module>
 
-    Nothing was missed: every event was seen, every stack read.
+    Nothing was lost: every hooked call was counted, every stack was read.
     "#);
 }
 
@@ -203,10 +203,10 @@ fn tree_with_all_branches() {
 #[test]
 fn collapsed() {
     insta::assert_snapshot!(stdout(&["export", "--to", "collapsed", "job.mlens"]), @r#"
-    <module> (/work/app/job.py:20);load (/work/app/job.py:6) 56623104
-    <module> (/work/app/job.py:20);load (/work/app/job.py:7);DataFrame.copy (/usr/lib/python3.12/site-packages/pandas/core/generic.py:6811) 41943040
-    <module> (/work/app/job.py:21);walk (/work/app/job.py:11);walk (/work/app/job.py:11);walk (/work/app/job.py:12) 1048576
-    <module> (/work/app/job.py:2);_find_and_load (<frozen importlib._bootstrap>:1360) 2000
+    <module> (/srv/app1/job.py:20);load (/srv/app1/job.py:6) 56623104
+    <module> (/srv/app1/job.py:20);load (/srv/app1/job.py:7);DataFrame.copy (/usr/lib/python3.12/site-packages/pandas/core/generic.py:6811) 41943040
+    <module> (/srv/app1/job.py:21);walk (/srv/app1/job.py:11);walk (/srv/app1/job.py:11);walk (/srv/app1/job.py:12) 1048576
+    <module> (/srv/app1/job.py:2);_find_and_load (<frozen importlib._bootstrap>:1360) 2000
     (no Python frame) 4000
     "#);
     let end = stdout(&["export", "--to", "collapsed", "--by", "end", "job.mlens"]);
@@ -288,8 +288,8 @@ fn summary_json() {
                     "file": "/usr/lib/python3.12/site-packages/pandas/core/generic.py",
                     "line": 6811
                 },
-                { "function": "load", "file": "/work/app/job.py", "line": 7 },
-                { "function": "<module>", "file": "/work/app/job.py", "line": 20 },
+                { "function": "load", "file": "/srv/app1/job.py", "line": 7 },
+                { "function": "<module>", "file": "/srv/app1/job.py", "line": 20 },
             ]
         })
     );
@@ -314,7 +314,7 @@ fn lines_json() {
         line.as_object_mut().unwrap().extend(figures(false).as_object().unwrap().clone());
     }
     let expected = serde_json::json!([{
-        "file": "/work/app/job.py",
+        "file": "/srv/app1/job.py",
         "functions": [{ "function": "walk", "line": 10, "lines": [calls, allocates] }],
     }]);
     assert_eq!(json["files"], expected);
@@ -331,7 +331,7 @@ fn tree_json() {
     assert_eq!(
         nodes[1],
         serde_json::json!({
-            "parent": 0, "function": "load", "file": "/work/app/job.py", "line": 6,
+            "parent": 0, "function": "load", "file": "/srv/app1/job.py", "line": 6,
             "bytes": 56623104, "count": 900, "self_bytes": 56623104
         })
     );
