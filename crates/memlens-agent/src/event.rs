@@ -156,10 +156,11 @@ fn without_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static W
 pub fn allocated<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
     thread.inside = IN_RECORDER;
     thread.last_allocation = address;
-    if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator)) {
-        if writer.lane.is_near(site) && LIVE.insert(address, site, size as u64) {
-            return writer.lane.allocated_near(site, size as u64);
-        }
+    if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator))
+        && writer.lane.is_near(site)
+        && LIVE.insert(address, site, size as u64)
+    {
+        return writer.lane.allocated_near(site, size as u64);
     }
     allocated_slow::<V>(thread, address, size, allocator);
 }
@@ -211,13 +212,12 @@ pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
 
 #[inline(always)]
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
-    if taken.is_plain() {
-        if let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE) {
-            if writer.lane.is_near(here.max(taken.site())) {
-                let is_temporary = thread.last_allocation == address;
-                return writer.lane.released_near(taken.site(), here, taken.size(), is_temporary);
-            }
-        }
+    if taken.is_plain()
+        && let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE)
+        && writer.lane.is_near(here.max(taken.site()))
+    {
+        let is_temporary = thread.last_allocation == address;
+        return writer.lane.released_near(taken.site(), here, taken.size(), is_temporary);
     }
     released_rare::<V>(thread, address, taken);
 }

@@ -112,7 +112,7 @@ pub unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_vo
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn reallocarray(pointer: *mut c_void, count: usize, size: usize) -> *mut c_void {
     // A product that overflows makes the call fail, so that the size does not matter, but for being not 0.
-    let bytes = count.checked_mul(size).unwrap_or(usize::MAX);
+    let bytes = count.saturating_mul(size);
     // SAFETY: the caller's promise is the real function's.
     unsafe { resize(pointer, bytes, Allocator::Reallocarray, |pointer| real::reallocarray(pointer, count, size)) }
 }

@@ -92,7 +92,7 @@ pub unsafe extern "C" fn munmap(start: *mut c_void, length: usize) -> c_int {
     // SAFETY: the caller's promise is the real function's.
     let call = || unsafe { real::munmap(start, length) };
     // A call that the kernel refuses changes nothing.
-    if start as usize % PAGE != 0 || length == 0 {
+    if !(start as usize).is_multiple_of(PAGE) || length == 0 {
         return call();
     }
     let Some(thread) = enter() else { return call() };

@@ -23,7 +23,7 @@ impl<T> Lock<T> {
         let mut spins = 0u32;
         while self.taken.swap(true, Ordering::Acquire) {
             spins += 1;
-            if spins % 1024 == 0 {
+            if spins.is_multiple_of(1024) {
                 // SAFETY: sched_yield has no preconditions.
                 unsafe { libc::sched_yield() };
             }

@@ -97,6 +97,7 @@ macro_rules! real_functions {
             /// # Safety
             /// As the C function of this name.
             #[inline(always)]
+            #[allow(clippy::unused_unit, reason = "free returns nothing")]
             pub unsafe fn $name($($argument: $type),*) -> $result {
                 let pointer = functions::$name.get();
                 if pointer.is_null() {

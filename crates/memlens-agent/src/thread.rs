@@ -83,6 +83,7 @@ pub fn pthread_self() -> usize {
 
 /// The same pointer, of which the compiler does not know that it equals another: the processor may go on with it before the other is loaded.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through the pointer")]
 pub fn as_if_loaded(mut pointer: *const c_void) -> *const c_void {
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };

@@ -176,10 +176,10 @@ mod tests {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let key = Key { instruction: 1 + (state >> 40) % 3000, context: (state >> 20) as u32 % 3 };
             if state >> 63 == 0 {
-                if !model.contains_key(&(key.instruction, key.context)) {
+                model.entry((key.instruction, key.context)).or_insert_with(|| {
                     assert!(table.insert(&mut heap, key, step));
-                    model.insert((key.instruction, key.context), step);
-                }
+                    step
+                });
             } else {
                 table.remove(key);
                 model.remove(&(key.instruction, key.context));

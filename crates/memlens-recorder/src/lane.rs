@@ -350,7 +350,8 @@ mod tests {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 state >> 33
             };
-            let (mut blocks, mut events): (Vec<(u32, i64)>, Vec<(u32, i64)>) = (Vec::new(), Vec::new());
+            let mut blocks: Vec<(u32, i64)> = Vec::new();
+            let mut events: Vec<(u32, i64)> = Vec::new();
             for _ in 0..500 {
                 if random() % 5 < 3 || blocks.is_empty() {
                     let block = (1 + random() as u32 % 20, random() as i64 % 1000);
