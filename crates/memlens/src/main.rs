@@ -61,14 +61,26 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => status,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(format!("{error:#}")),
+        Err(error) => fail(chain(&error)),
     }
+}
+
+fn without_number(message: &str) -> &str {
+    message.find(" (os error").map_or(message, |end| &message[..end])
+}
+
+/// The error and its causes, but for a cause that the error has named already.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        _ if text.contains(without_number(&cause)) => text,
+        _ => format!("{text}: {cause}"),
+    })
 }
 
 /// Says what is wrong, without the error number that Rust adds to the operating system's words.
 fn fail(message: String) -> ExitCode {
-    let message = message.find(" (os error").map_or(message.as_str(), |end| &message[..end]);
-    eprintln!("memlens: {message}");
+    eprintln!("memlens: {}", without_number(&message));
     ExitCode::from(EXIT_BAD_INPUT)
 }
 

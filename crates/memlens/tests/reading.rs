@@ -77,7 +77,7 @@ fn summary() {
       1.95 KiB   <0.1%          20  pyobject        …ozen importlib._bootstrap>:1360
                                                     ← job.py:2  <module>
 
-    Nothing was lost: every hooked call was counted, every stack was read.
+    Nothing was lost: every call counted, every stack read.
     "#);
 }
 

@@ -213,7 +213,7 @@ fn write_unseen(meta: &Meta, options: &Options, out: &mut dyn Write) -> io::Resu
         }
     }
     if notes.is_empty() {
-        return writeln!(out, "\nNothing was lost: every hooked call was counted, every stack was read.");
+        return writeln!(out, "\nNothing was lost: every call counted, every stack read.");
     }
     writeln!(out, "\n{}", paint(options, Ink::Warning, "Not seen"))?;
     notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
