@@ -29,7 +29,7 @@ const BYTES_HEADER: i64 = 33;
 /// Whole bytes objects of `size` that a function made. (An interpreter that ends in an orderly way releases them.) All
 /// other objects of the function together are smaller than one of them.
 fn assert_made(observed: &Observed, function: &str, count: i64, size: i64) {
-    let found = observed.allocated_in(function).allocated_bytes as i64;
+    let found = observed.allocated_in(function).allocated_bytes;
     let expected = count * (size + BYTES_HEADER);
     assert!((expected..expected + size).contains(&found), "{function}: {found} bytes, expected {expected}");
 }
