@@ -34,14 +34,20 @@ fn marked_lines() -> HashSet<u32> {
 
 fn recorded_stacks(observed: &Observed, unit: u64) -> Stacks {
     let marked = marked_lines();
-    let is_marked = |frame: &FrameName| match frame.file.as_str() {
-        file if file.ends_with("stacks.py") => marked.contains(&frame.line),
-        file => file.starts_with('<') && !file.starts_with("<frozen"),
+    let is_of_program = |frame: &FrameName| frame.file.ends_with("stacks.py");
+    let is_marked = |stack: &[FrameName]| match stack.first() {
+        Some(innermost) if is_of_program(innermost) => marked.contains(&innermost.line),
+        // What the program compiles itself; the interpreter's start-up has a "<string>" too, a line of a .pth file.
+        Some(innermost) => {
+            let is_made_up = innermost.file.starts_with('<') && !innermost.file.starts_with("<frozen");
+            is_made_up && stack.iter().any(is_of_program)
+        }
+        None => false,
     };
     let mut stacks = Stacks::new();
     for observed in observed.sites.iter().filter(|observed| observed.site.allocator == Allocator::Pyobject) {
         let units = observed.site.allocated_bytes / unit;
-        if units > 0 && observed.stack.first().is_some_and(is_marked) {
+        if units > 0 && is_marked(&observed.stack) {
             *stacks.entry(observed.stack.clone()).or_default() += units;
         }
     }
