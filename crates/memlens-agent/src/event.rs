@@ -9,7 +9,7 @@ use crate::thread::{self, IN_RECORDER, Thread};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use memlens_cpython::layout::{Layout, V39, V310, V311, V312, V313};
+use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V314, V314Early, V315};
 use memlens_format::Allocator;
 use memlens_recorder::live_table::Taken;
 
@@ -50,10 +50,14 @@ pub fn chosen() -> &'static Events {
 /// Chooses them.
 pub fn choose(python: &python::Found) {
     let events: &'static Events = match python.minor() {
+        8 => events_of!(V38),
         9 => events_of!(V39),
         10 => events_of!(V310),
         11 => events_of!(V311),
         13 => events_of!(V313),
+        14 if python.micro() < 5 => events_of!(V314Early),
+        14 => events_of!(V314),
+        15 => events_of!(V315),
         _ => events_of!(V312),
     };
     CHOSEN.store((&raw const *events).cast_mut(), Relaxed);

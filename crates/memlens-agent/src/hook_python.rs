@@ -11,7 +11,7 @@ use crate::thread::{IN_ALLOCATOR, OUTSIDE};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use memlens_cpython::layout::{Layout, V39, V310, V311, V312, V313};
+use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V314, V314Early, V315};
 use memlens_format::Allocator;
 
 const RAW: i32 = 0;
@@ -143,11 +143,15 @@ pub fn install() {
     }
     SETS.store(set + 1, Relaxed);
     match python.minor() {
+        8 => wrap_all::<V38>(set),
         9 => wrap_all::<V39>(set),
         10 => wrap_all::<V310>(set),
         11 => wrap_all::<V311>(set),
         12 => wrap_all::<V312>(set),
         13 => wrap_all::<V313>(set),
+        14 if python.micro() < 5 => wrap_all::<V314Early>(set),
+        14 => wrap_all::<V314>(set),
+        15 => wrap_all::<V315>(set),
         _ => return,
     }
     agent::header().python_hooked.store(1, Relaxed);

@@ -3,7 +3,7 @@ use crate::thread::Thread;
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::null;
-use memlens_cpython::layout::{DebugOffsets, debug_offsets_agree};
+use memlens_cpython::debug_offsets::{self, DebugOffsets};
 use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_OTHER, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED};
 
 type Malloc = extern "C" fn(*mut c_void, usize) -> *mut c_void;
@@ -123,6 +123,11 @@ impl Found {
         if self.kind == PYTHON_SUPPORTED { self.version >> 16 & 0xff } else { 0 }
     }
 
+    /// The micro version.
+    pub fn micro(&self) -> u32 {
+        self.version >> 8 & 0xff
+    }
+
     /// CPython's functions to exchange allocators.
     pub fn allocators(&self) -> Option<AllocatorFunctions> {
         self.allocators
@@ -225,8 +230,8 @@ fn look() -> Found {
     let text = unsafe { CStr::from_ptr(version_text()) }.to_bytes();
     let version = version_hex(text);
     let known = match version >> 16 {
-        0x0309..=0x030c => PYTHON_SUPPORTED,
-        0x030d => check_debug_offsets(version),
+        0x0308..=0x030c => PYTHON_SUPPORTED,
+        0x030d..=0x030f => check_debug_offsets(version),
         _ => PYTHON_UNSUPPORTED,
     };
     let is_free_threaded = text.windows(14).any(|window| window == b"free-threading");
@@ -248,6 +253,9 @@ fn look() -> Found {
     found
 }
 
+/// `PY_RELEASE_LEVEL` in a version's number. Before it structures change without their offsets' change.
+const RELEASE_CANDIDATE: u32 = 0xc0;
+
 /// 3.13 and newer say themselves where things stand.
 fn check_debug_offsets(version: u32) -> u32 {
     let (runtime, published) = (symbol_address(c"_PyRuntime"), symbol_address(c"Py_Version"));
@@ -257,10 +265,11 @@ fn check_debug_offsets(version: u32) -> u32 {
     // SAFETY: `Py_Version` is an unsigned long constant since 3.11; `_PyRuntime` begins with its debug offsets since 3.13.
     let agree = unsafe {
         let hex = published.cast::<u64>().read() as u32;
-        if hex >> 16 != version >> 16 {
+        let is_final = hex & 0xf0 >= RELEASE_CANDIDATE;
+        if hex >> 16 != version >> 16 || !is_final {
             return PYTHON_UNSUPPORTED;
         }
-        debug_offsets_agree(runtime, hex)
+        debug_offsets::compare(runtime, hex)
     };
     match agree {
         DebugOffsets::Agree => PYTHON_SUPPORTED,

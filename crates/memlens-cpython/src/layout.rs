@@ -2,7 +2,7 @@
 //!
 //! The offsets were read off each version's own headers with `offsetof` (`Include/internal/pycore_frame.h`,
 //! `Include/cpython/code.h`, `Include/cpython/pystate.h`) and are the same throughout a minor version: its micro versions keep the ABI. 3.13
-//! and newer publish them in `_PyRuntime.debug_offsets`, against which [`debug_offsets_agree`] holds ours.
+//! and newer publish them in `_PyRuntime.debug_offsets`, against which [`crate::debug_offsets`] holds ours.
 use core::ffi::c_void;
 
 /// Reads a `T` at `base + offset`.
@@ -64,8 +64,10 @@ pub trait Layout: 'static {
     const TSTATE_IS_THREAD_LOCAL: bool;
     /// Offsets in code objects and strings.
     const CODE: CodeOffsets;
-    /// Whether frames can be sealed: they have `stacktop` at [`STACKTOP`] and their locals and operands at [`LOCALS`].
-    const CAN_SEAL: bool;
+    /// How frames can be sealed.
+    const SEALING: Sealing;
+    /// Whether frames can be sealed.
+    const CAN_SEAL: bool = !matches!(Self::SEALING, Sealing::None);
 
     /// The innermost frame, null if there is none.
     ///
@@ -108,6 +110,25 @@ const RUNNING: i32 = -1;
 /// `stacktop` of a sealed frame that is running. Any negative number serves the interpreter as -1 does.
 const SEALED: i32 = -2;
 
+/// What a version's frames offer to tell whether they have left since they were last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealing {
+    /// Nothing: all frames must be compared.
+    None,
+    /// `stacktop` at [`STACKTOP`], a negative number in a running frame, and locals and operands at [`LOCALS`]: 3.11 to 3.13.
+    Stacktop,
+    /// `visited` at [`OWNER_AND_VISITED`], which is set to 0 whenever a frame is made and by nobody else: 3.14.5 and newer.
+    Visited,
+}
+
+/// `offsetof(_PyInterpreterFrame, owner)`, a byte, and after it `visited`, in 3.14 and newer. A sealed frame has [`SEALED_THREAD_FRAME`]
+/// there.
+const OWNER_AND_VISITED: usize = 74;
+/// `FRAME_OWNED_BY_THREAD` with nothing in `visited`.
+const THREAD_FRAME: u16 = 0;
+/// `FRAME_OWNED_BY_THREAD` with a number in `visited` that the interpreter never writes (the collector of free-threaded builds writes 1).
+const SEALED_THREAD_FRAME: u16 = 0x8000;
+
 /// How a frame is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
@@ -133,6 +154,11 @@ fn cookie(frame: *const c_void) -> u64 {
 /// `V::CAN_SEAL`, and the frames must be on the calling thread's stack.
 #[inline(always)]
 pub unsafe fn seal_of<V: Layout>(frame: *const c_void, above: *const c_void) -> Seal {
+    if matches!(V::SEALING, Sealing::Visited) {
+        // SAFETY: a frame of a version that has the two bytes.
+        let is_sealed = unsafe { read::<u16>(frame, OWNER_AND_VISITED) } == SEALED_THREAD_FRAME;
+        return if is_sealed { Seal::Running } else { Seal::Broken };
+    }
     // SAFETY: the offsets are those of all versions that can be sealed; a waiting frame has a free slot (`seal`).
     unsafe {
         let stacktop = read::<i32>(frame, STACKTOP);
@@ -152,6 +178,15 @@ pub unsafe fn seal_of<V: Layout>(frame: *const c_void, above: *const c_void) -> 
 /// As [`seal_of`].
 #[inline(always)]
 pub unsafe fn seal<V: Layout>(frame: *const c_void, above: *const c_void) {
+    if matches!(V::SEALING, Sealing::Visited) {
+        // SAFETY: as in `seal_of`; the calling thread's own frame, which the interpreter does not touch meanwhile.
+        unsafe {
+            if read::<u16>(frame, OWNER_AND_VISITED) == THREAD_FRAME {
+                frame.byte_add(OWNER_AND_VISITED).cast::<u16>().cast_mut().write(SEALED_THREAD_FRAME);
+            }
+        }
+        return;
+    }
     // SAFETY: the calling thread's own frame, which the interpreter does not touch meanwhile.
     unsafe {
         let stacktop = read::<i32>(frame, STACKTOP);
@@ -167,13 +202,13 @@ pub unsafe fn seal<V: Layout>(frame: *const c_void, above: *const c_void) {
     }
 }
 
-/// Frames that are heap objects: 3.9 and 3.10.
+/// Frames that are heap objects: 3.8 to 3.10.
 ///
 /// # Safety
 /// As [`Layout::instruction_key`].
 #[inline(always)]
 unsafe fn heap_frame_key(frame: *const c_void, lasti_offset: usize) -> u64 {
-    // SAFETY: f_code stands at 32 and f_lasti at the given offset in both versions.
+    // SAFETY: f_code stands at 32 and f_lasti at the given offset in these versions.
     let (code, lasti) = unsafe { (read::<u64>(frame, 32), read::<i32>(frame, lasti_offset)) };
     // Code objects are aligned to 16 bytes and addresses have 47 bits: 43 bits are left, and 21 for the instruction.
     code >> 4 | ((lasti + 1) as u64) << 43
@@ -199,15 +234,18 @@ unsafe fn heap_frame_place(
 }
 
 const OWNED_BY_GENERATOR: u8 = 1;
+/// `FRAME_OWNED_BY_CSTACK`, from 3.14 on `FRAME_OWNED_BY_INTERPRETER`: the shim that marks an entry from C. What is larger is no Python frame.
 const OWNED_BY_C_STACK: u8 = 3;
+/// From 3.14 on `f_executable` is a `_PyStackRef`, whose two lowest bits say how it counts.
+const TAG_BITS: usize = 3;
 
-/// Offsets of an interpreter frame (3.11 and newer).
-struct FrameOffsets {
-    code: usize,
-    instruction: usize,
-    owner: usize,
-    code_adaptive: usize,
-    first_traceable: usize,
+/// Offsets of an interpreter frame (3.11 and newer), and of what is needed of its code object.
+pub(crate) struct FrameOffsets {
+    pub(crate) code: usize,
+    pub(crate) instruction: usize,
+    pub(crate) owner: usize,
+    pub(crate) code_adaptive: usize,
+    pub(crate) first_traceable: usize,
 }
 
 /// # Safety
@@ -216,10 +254,10 @@ unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void
     // SAFETY: the offsets are this version's; ob_type stands at 8 in every object.
     unsafe {
         let owner = read::<u8>(frame, offsets.owner);
-        if owner == OWNED_BY_C_STACK {
+        if owner >= OWNED_BY_C_STACK {
             return Place::Hidden { code: core::ptr::null() };
         }
-        let code = read::<*const c_void>(frame, offsets.code);
+        let code = read::<*const c_void>(frame, offsets.code).map_addr(|address| address & !TAG_BITS);
         if code.is_null() || read::<*const c_void>(code, 8) != code_type {
             return Place::Unreadable;
         }
@@ -244,7 +282,7 @@ macro_rules! heap_frames {
             const TSTATE_IS_THREAD_LOCAL: bool = false;
             const CODE: CodeOffsets =
                 CodeOffsets { name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72 };
-            const CAN_SEAL: bool = false;
+            const SEALING: Sealing = Sealing::None;
 
             #[inline(always)]
             unsafe fn current_frame(tstate: *const c_void) -> *const c_void {
@@ -278,7 +316,7 @@ macro_rules! heap_frames {
 
 macro_rules! interpreter_frames {
     (
-        $(#[$doc:meta])* $name:ident, $minor:literal, thread_id: $thread_id:literal, thread_local: $thread_local:literal,
+        $(#[$doc:meta])* $name:ident, $minor:literal, sealing: $sealing:expr, thread_id: $thread_id:literal, thread_local: $thread_local:literal,
         current: [$($step:literal),+], previous: $previous:literal, entry: $entry:literal == $entry_value:expr,
         frame: $frame:expr, code: $code:expr
     ) => {
@@ -286,7 +324,7 @@ macro_rules! interpreter_frames {
         pub enum $name {}
 
         impl $name {
-            const FRAME: FrameOffsets = $frame;
+            pub(crate) const FRAME: FrameOffsets = $frame;
         }
 
         impl Layout for $name {
@@ -294,7 +332,7 @@ macro_rules! interpreter_frames {
             const TSTATE_THREAD_ID: usize = $thread_id;
             const TSTATE_IS_THREAD_LOCAL: bool = $thread_local;
             const CODE: CodeOffsets = $code;
-            const CAN_SEAL: bool = true;
+            const SEALING: Sealing = $sealing;
 
             #[inline(always)]
             unsafe fn current_frame(tstate: *const c_void) -> *const c_void {
@@ -333,6 +371,10 @@ macro_rules! interpreter_frames {
 }
 
 heap_frames!(
+    /// CPython 3.8.
+    V38, 8, lasti: 104, unit: 1
+);
+heap_frames!(
     /// CPython 3.9.
     V39, 9, lasti: 104, unit: 1
 );
@@ -342,70 +384,45 @@ heap_frames!(
 );
 interpreter_frames!(
     /// CPython 3.11.
-    V311, 11, thread_id: 152, thread_local: false, current: [56, 8], previous: 48, entry: 68 == 1,
+    V311, 11, sealing: Sealing::Stacktop, thread_id: 152, thread_local: false, current: [56, 8], previous: 48, entry: 68 == 1,
     frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168 },
     code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72 }
 );
 interpreter_frames!(
     /// CPython 3.12.
-    V312, 12, thread_id: 136, thread_local: true, current: [56, 0], previous: 8, entry: 70 == OWNED_BY_C_STACK,
+    V312, 12, sealing: Sealing::Stacktop, thread_id: 136, thread_local: true, current: [56, 0], previous: 8, entry: 70 == OWNED_BY_C_STACK,
     frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176 },
     code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
 );
 interpreter_frames!(
     /// CPython 3.13.
-    V313, 13, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 70 == OWNED_BY_C_STACK,
+    V313, 13, sealing: Sealing::Stacktop, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 70 == OWNED_BY_C_STACK,
     frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184 },
     code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
 );
+interpreter_frames!(
+    /// CPython 3.14.5 and newer.
+    V314, 14, sealing: Sealing::Visited, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
+    frame: FRAME_314,
+    code: CODE_314
+);
+interpreter_frames!(
+    /// CPython 3.14.0 to 3.14.4, whose incremental collector has a use of its own for `visited`, and may find it uninitialized
+    /// (gh-142516, gh-148144).
+    V314Early, 14, sealing: Sealing::None, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
+    frame: FRAME_314,
+    code: CODE_314
+);
+interpreter_frames!(
+    /// CPython 3.15.
+    V315, 15, sealing: Sealing::Visited, thread_id: 176, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
+    frame: FRAME_314,
+    code: CODE_314
+);
 
-/// What `_PyRuntime.debug_offsets` says of an interpreter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DebugOffsets {
-    /// The offsets are those of [`V313`].
-    Agree,
-    /// A build without the GIL.
-    FreeThreaded,
-    /// No cookie, or other offsets than ours.
-    Differ,
-}
-
-/// Holds our offsets of 3.13 against those that the interpreter publishes (`Include/internal/pycore_runtime.h`, 3.13).
-///
-/// # Safety
-/// `runtime` must be the address of a 3.13 interpreter's `_PyRuntime`.
-pub unsafe fn debug_offsets_agree(runtime: *const c_void, version_hex: u32) -> DebugOffsets {
-    // The structure is a run of u64: cookie, version, free_threaded, runtime_state[3], interpreter_state[13],
-    // thread_state[9], interpreter_frame[6], code_object[10], ...
-    const THREAD_STATE: usize = 19;
-    const FRAME: usize = 28;
-    const CODE: usize = 34;
-    // SAFETY: `_PyRuntime` begins with the structure, which is far longer than 44 words.
-    let word = |index: usize| unsafe { read::<u64>(runtime, index * 8) };
-    if word(0) != u64::from_le_bytes(*b"xdebugpy") || word(1) != u64::from(version_hex) {
-        return DebugOffsets::Differ;
-    }
-    if word(2) != 0 {
-        return DebugOffsets::FreeThreaded;
-    }
-    let frame = &V313::FRAME;
-    let ours = [
-        (THREAD_STATE + 3, V313::TSTATE_INTERP),
-        (THREAD_STATE + 4, 72),
-        (THREAD_STATE + 5, V313::TSTATE_THREAD_ID),
-        (FRAME + 1, 8),
-        (FRAME + 2, frame.code),
-        (FRAME + 3, frame.instruction),
-        (FRAME + 5, frame.owner),
-        (CODE + 1, V313::CODE.file),
-        (CODE + 3, V313::CODE.name),
-        (CODE + 4, V313::CODE.line_table),
-        (CODE + 5, V313::CODE.first_line),
-        (CODE + 9, frame.code_adaptive),
-    ];
-    if ours.iter().all(|&(index, offset)| word(index) == offset as u64) {
-        DebugOffsets::Agree
-    } else {
-        DebugOffsets::Differ
-    }
-}
+/// 3.14 and 3.15.
+const FRAME_314: FrameOffsets =
+    FrameOffsets { code: 0, instruction: 56, owner: 74, code_adaptive: 208, first_traceable: 192 };
+/// 3.14 and 3.15.
+const CODE_314: CodeOffsets =
+    CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 };

@@ -1,0 +1,116 @@
+//! What an interpreter says of itself: `_PyRuntime` begins with `_Py_DebugOffsets` since 3.13.
+//!
+//! Our own offsets are constants, so that they stand in the instructions of the walk. Here they are held against those that the running
+//! interpreter publishes (`Include/internal/pycore_runtime.h` in 3.13, `pycore_debug_offsets.h` after that): a build that differs, or one
+//! that has no such structure, is refused.
+use crate::layout::{CodeOffsets, FrameOffsets, Layout, V313, V314, V315, read};
+use core::ffi::c_void;
+
+/// What `_PyRuntime.debug_offsets` says of an interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugOffsets {
+    /// The offsets are those of the layout of its minor version.
+    Agree,
+    /// A build without the GIL.
+    FreeThreaded,
+    /// No cookie, another version than the interpreter's own, or other offsets than ours.
+    Differ,
+}
+
+const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
+/// Words of the structure that are read at most: 3.15's strings end at 94.
+const WORDS: usize = 94;
+
+/// At which word of the structure each part begins. The first word of a part is the size of what it describes.
+struct Parts {
+    thread_state: usize,
+    /// In the thread state's part: `thread_id`.
+    thread_id: usize,
+    frame: usize,
+    code: usize,
+    /// In the code object's part: `co_code_adaptive`.
+    code_adaptive: usize,
+    object: usize,
+    bytes: usize,
+    text: usize,
+}
+
+const PARTS_313: Parts =
+    Parts { thread_state: 19, thread_id: 5, frame: 28, code: 34, code_adaptive: 9, object: 44, bytes: 64, text: 67 };
+const PARTS_314: Parts =
+    Parts { thread_state: 22, thread_id: 5, frame: 31, code: 39, code_adaptive: 9, object: 50, bytes: 74, text: 77 };
+const PARTS_315: Parts =
+    Parts { thread_state: 22, thread_id: 8, frame: 39, code: 47, code_adaptive: 9, object: 58, bytes: 86, text: 89 };
+
+/// Holds our offsets against those that the interpreter publishes. A version before 3.13 publishes none and always differs.
+///
+/// # Safety
+/// `runtime` must be the address of `_PyRuntime` of an interpreter whose `PY_VERSION_HEX` is `version_hex`.
+pub unsafe fn compare(runtime: *const c_void, version_hex: u32) -> DebugOffsets {
+    let minor = version_hex >> 16 & 0xff;
+    if minor < V313::MINOR {
+        return DebugOffsets::Differ;
+    }
+    // SAFETY: since 3.13 `_PyRuntime` begins with the structure, and is far longer than this.
+    let words: [u64; WORDS] = unsafe { read(runtime, 0) };
+    if words[0] != COOKIE || words[1] != u64::from(version_hex) {
+        return DebugOffsets::Differ;
+    }
+    if words[2] != 0 {
+        return DebugOffsets::FreeThreaded;
+    }
+    let agree = match minor {
+        13 => agree::<V313>(&words, &PARTS_313, &V313::FRAME),
+        14 => agree::<V314>(&words, &PARTS_314, &V314::FRAME),
+        15 => agree::<V315>(&words, &PARTS_315, &V315::FRAME),
+        _ => false,
+    };
+    if agree { DebugOffsets::Agree } else { DebugOffsets::Differ }
+}
+
+fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -> bool {
+    let code: &CodeOffsets = &V::CODE;
+    let expected = [
+        (parts.thread_state + 3, V::TSTATE_INTERP),
+        (parts.thread_state + 4, 72),
+        (parts.thread_state + parts.thread_id, V::TSTATE_THREAD_ID),
+        (parts.frame + 1, 8),
+        (parts.frame + 2, frame.code),
+        (parts.frame + 3, frame.instruction),
+        (parts.frame + 5, frame.owner),
+        (parts.code + 1, code.file),
+        (parts.code + 3, code.name),
+        (parts.code + 4, code.line_table),
+        (parts.code + 5, code.first_line),
+        (parts.code + parts.code_adaptive, frame.code_adaptive),
+        (parts.object + 1, 8),
+        (parts.bytes + 1, 16),
+        (parts.bytes + 2, 32),
+        (parts.text + 1, 32),
+        (parts.text + 2, 16),
+        (parts.text + 3, code.ascii_size),
+    ];
+    expected.iter().all(|&(index, offset)| words[index] == offset as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compare_words(words: &[u64; WORDS], version_hex: u32) -> DebugOffsets {
+        // SAFETY: as long as the function reads.
+        unsafe { compare(words.as_ptr().cast(), version_hex) }
+    }
+
+    #[test]
+    fn neither_another_version_nor_a_missing_cookie_nor_a_zeroed_structure_agrees() {
+        let mut words = [0; WORDS];
+        assert_eq!(compare_words(&words, 0x030e_0af0), DebugOffsets::Differ);
+        (words[0], words[1]) = (COOKIE, 0x030e_0af0);
+        for version in [0x030c_01f0, 0x030e_0af0, 0x030f_02f0, 0x0310_00f0] {
+            assert_eq!(compare_words(&words, version), DebugOffsets::Differ, "{version:x}");
+        }
+        words[2] = 1;
+        assert_eq!(compare_words(&words, 0x030e_0af0), DebugOffsets::FreeThreaded);
+    }
+}
