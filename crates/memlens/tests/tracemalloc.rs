@@ -85,7 +85,7 @@ fn exceptions_and_handlers() {
 }
 
 /// Fifty lists and the one that holds them come out of the free list, which `first.clear()` on the line between has filled.
-/// A last one becomes the list in which tracemalloc hands out its traces.
+/// Before 3.14 a last one becomes the list in which tracemalloc hands out its traces.
 #[test]
 fn an_object_from_a_free_list_stays_with_the_line_that_allocated_its_block() {
     const LIST: i64 = 56;
@@ -94,6 +94,7 @@ fn an_object_from_a_free_list_stays_with_the_line_that_allocated_its_block() {
             .into_iter()
             .map(|difference| (difference.line, difference.memlens - difference.tracemalloc))
             .collect();
-        assert_eq!(moved, [(7, 52 * LIST), (9, -51 * LIST)], "{}", python.name());
+        let taken = if python.minor < 14 { 52 } else { 51 };
+        assert_eq!(moved, [(7, taken * LIST), (9, -51 * LIST)], "{}", python.name());
     }
 }

@@ -1,7 +1,10 @@
 """Instances with and without __slots__, properties, class creation, weak references, bound methods."""
 
-import tracemalloc_check
 import weakref
+from itertools import islice
+
+import tracemalloc_check
+from tracemalloc_check import NUMBERS
 
 
 def work():
@@ -25,8 +28,8 @@ def work():
             for number in range(40):
                 setattr(self, "attribute_%d" % number, number)
 
-    slotted = [Slotted(number, number + 1) for number in range(4_000)]
-    plain = [Plain("plain") for _ in range(3_000)]
+    slotted = [Slotted(number, number) for number in NUMBERS]
+    plain = [Plain("plain") for _ in islice(NUMBERS, 3_000)]
     many = [Many("many") for _ in range(100)]
     for each in many:
         each.fill()

@@ -1,14 +1,16 @@
 """Generators that are suspended, comprehensions in each other, closures, coroutines that never end."""
 
 import tracemalloc_check
+from itertools import islice
+
+from tracemalloc_check import NUMBERS
 
 
 def work():
     def count(start):
-        number = start * 1000
+        text = "from %d" % start
         while True:
-            number += 1
-            yield number
+            yield text * 2
 
     async def never(value):
         text = "value %d" % value
@@ -20,14 +22,14 @@ def work():
 
         return add
 
-    running = [count(number) for number in range(1_000)]
+    running = [count(number) for number in islice(NUMBERS, 1_000)]
     values = [next(generator) for generator in running]
     nested = [["%d-%d" % (row, column) for column in range(30)] for row in range(60)]
     mapping = {row: {column: "x%d" % column for column in range(12)} for row in range(80)}
-    unique = {"item-%d" % (number % 700) for number in range(2_000)}
-    adders = [make_adder(number) for number in range(1_500)]
-    coroutines = [never(number) for number in range(500)]
-    lazy = ("lazy-%d" % number for number in range(1_000))
+    unique = {"item-%d" % number for _ in range(3) for number in islice(NUMBERS, 700)}
+    adders = [make_adder(number) for number in islice(NUMBERS, 1_500)]
+    coroutines = [never(number) for number in islice(NUMBERS, 500)]
+    lazy = ("lazy-%d" % number for number in islice(NUMBERS, 1_000))
     drawn = list(lazy)
     return running, values, nested, mapping, unique, adders, coroutines, drawn
 

@@ -6,6 +6,8 @@ Where tracemalloc and the allocators disagree by design, the programs keep away:
   that. begin() fills the free lists before tracemalloc starts: tracemalloc never knows those blocks, and a program whose
   temporaries of these types stay few reuses only them. A program that keeps more of a type than its free list holds (80
   lists or dicts, 100 floats, 2000 tuples of a length) makes no temporaries of the type after that.
+- From 3.14 on integers have a free list as well, of 100. The programs count over NUMBERS, whose integers exist already, where
+  counting would make and release integers.
 - tracemalloc also counts the raw domain. The programs' lines do not use it (no locks, no threads, no file names).
 """
 
@@ -14,6 +16,9 @@ import gc
 import json
 import os
 import sys
+
+NUMBERS = list(range(4_000))
+
 
 def begin():
     gc.disable()
@@ -24,11 +29,13 @@ def begin():
 def fill_free_lists():
     tuples = [[tuple([None] * length) for _ in range(2100)] for length in range(1, 21)]
     floats = [number + 0.5 for number in range(200)]
+    integers = [number + 1_000_000 for number in range(200)]
     lists = [[number] for number in range(200)]
     dicts = [{"a": number} for number in range(200)]
     fill_frames(190)
     tuples.clear()
     floats.clear()
+    integers.clear()
     lists.clear()
     dicts.clear()
 
