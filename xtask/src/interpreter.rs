@@ -1,10 +1,11 @@
 //! Which CPythons this machine has.
 use crate::shell::Outcome;
+use crate::sid;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The minor versions of Python 3 that memlens records.
-const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 9..=13;
+pub const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 8..=15;
 
 /// Asks an interpreter who it is. A free-threaded build says so in its version, for it is not supported yet.
 const PROBE: &str = "import platform, sys, sysconfig; print(platform.python_implementation(), \
@@ -29,14 +30,14 @@ impl Interpreter {
 
     /// The interpreter that a user names, or why it will not do.
     pub fn named(name: &str) -> Outcome<Self> {
-        probe(Path::new(name)).ok_or_else(|| format!("{name}: not a CPython 3.9 to 3.13 that runs"))
+        probe(Path::new(name)).ok_or_else(|| format!("{name}: not a CPython 3.8 to 3.15 that runs"))
     }
 
     /// `python3` on PATH if it will do, else the newest one found.
     pub fn default_one() -> Outcome<Self> {
         probe(Path::new("python3"))
             .or_else(|| all().pop())
-            .ok_or_else(|| "no CPython 3.9 to 3.13 found: put python3 on PATH or name one with --python".into())
+            .ok_or_else(|| "no CPython 3.8 to 3.15 found: put python3 on PATH or name one with --python".into())
     }
 }
 
@@ -46,7 +47,7 @@ pub fn named_or_all(names: &[String]) -> Outcome<Vec<Interpreter>> {
         return names.iter().map(|name| Interpreter::named(name)).collect();
     }
     let found = all();
-    if found.is_empty() { Err("no CPython 3.9 to 3.13 found".into()) } else { Ok(found) }
+    if found.is_empty() { Err("no CPython 3.8 to 3.15 found".into()) } else { Ok(found) }
 }
 
 /// One interpreter of each supported minor version, oldest first; `python3` on PATH is preferred for its own version.
@@ -64,6 +65,15 @@ fn all() -> Vec<Interpreter> {
     found
 }
 
+/// Builds of supported versions besides those: Debian's static ones, and those with a shared libpython.
+pub fn other_builds(tested: &[Interpreter]) -> Vec<Interpreter> {
+    let candidates = [PathBuf::from("/usr/bin/python3")].into_iter().chain(sid::interpreters()).chain(sid::shared());
+    candidates
+        .filter_map(|path| probe(&path))
+        .filter(|build| tested.iter().all(|known| known.path != build.path))
+        .collect()
+}
+
 fn candidates() -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::from("python3")];
     paths.extend(SUPPORTED_MINORS.map(|minor| PathBuf::from(format!("python3.{minor}"))));
@@ -75,6 +85,7 @@ fn candidates() -> Vec<PathBuf> {
         installed.sort();
         paths.extend(installed.into_iter().filter(|path| path.exists()));
     }
+    paths.extend(sid::interpreters());
     paths
 }
 
@@ -116,7 +127,7 @@ mod tests {
     #[test]
     fn others_are_left() {
         assert_eq!(parse_probe("PyPy 3 10 1 0 /usr/bin/pypy3\n"), None);
-        assert_eq!(parse_probe("CPython 3 8 18 0 /usr/bin/python3.8\n"), None);
+        assert_eq!(parse_probe("CPython 3 7 16 0 /usr/bin/python3.7\n"), None);
         assert_eq!(parse_probe("CPython 3 13 0 1 /usr/bin/python3.13t\n"), None);
         assert_eq!(parse_probe(""), None);
     }

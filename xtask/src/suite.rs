@@ -1,7 +1,7 @@
 //! `cargo xtask test`: format, lints, build and every test, on every interpreter found.
 use crate::interpreter::{self, Interpreter};
 use crate::shell::{self, Outcome};
-use crate::{flights, stdlib};
+use crate::{flights, sid, stdlib};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,8 +10,14 @@ pub fn run(arguments: &[String]) -> Outcome {
     let names = shell::take_values(&mut arguments, "--python")?;
     let skip_lints = shell::take_flag(&mut arguments, "--no-lints");
     shell::refuse_rest(&arguments)?;
+    if names.is_empty()
+        && let Err(reason) = sid::make()
+    {
+        eprintln!("CPython 3.14 and 3.15 from Debian are left out: {reason}");
+    }
     let interpreters = interpreter::named_or_all(&names)?;
-    eprintln!("{}", matrix(&interpreters));
+    let builds = if names.is_empty() { interpreter::other_builds(&interpreters) } else { Vec::new() };
+    eprintln!("{}", machine(&interpreters, &builds));
     if !skip_lints {
         lint()?;
     }
@@ -23,9 +29,9 @@ pub fn run(arguments: &[String]) -> Outcome {
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
-    tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent);
+    tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
     let outcome = shell::run(&mut tests);
-    eprintln!("\n{}", matrix(&interpreters));
+    eprintln!("\n{}", machine(&interpreters, &builds));
     stdlib_outcome.and(outcome)
 }
 
@@ -68,12 +74,15 @@ fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
 }
 
 /// What this machine offers, and what therefore was not tested.
-fn matrix(interpreters: &[Interpreter]) -> String {
+fn machine(interpreters: &[Interpreter], builds: &[Interpreter]) -> String {
     let mut text = String::from("interpreters:");
-    for minor in 9..=13 {
+    for minor in interpreter::SUPPORTED_MINORS {
         let found = interpreters.iter().find(|interpreter| interpreter.minor == minor);
         let path = found.map_or_else(|| "not found".into(), |interpreter| interpreter.path.display().to_string());
         text.push_str(&format!("\n  3.{minor:<3} {path}"));
+    }
+    for build in builds {
+        text.push_str(&format!("\n  other build {:8} {}", build.version(), build.path.display()));
     }
     text.push_str(&format!("\n  cc    {}", version_line("cc")));
     text.push_str(&format!("\n  c++   {}", version_line("c++")));

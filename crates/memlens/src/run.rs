@@ -158,7 +158,7 @@ fn refusal_text(interpreter: &Interpreter, newcomer: &Newcomer) -> String {
     match newcomer.python_kind {
         PYTHON_NONE => format!("{path} is not a Python interpreter"),
         PYTHON_UNSUPPORTED => {
-            format!("{path} is CPython{version}, which memlens cannot record (3.9 to 3.13 it can)")
+            format!("{path} is CPython{version}, which memlens cannot record (3.8 to 3.15 it can)")
         }
         PYTHON_FREE_THREADED => {
             format!("{path} is a free-threaded CPython{version}, which memlens cannot record yet")

@@ -57,7 +57,7 @@ fn unsupported_version(path: &Path) -> Option<String> {
     let version = text(&output.stdout);
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
     let (major, minor) = (numbers.next()??, numbers.next()??);
-    (major, minor).lt(&(3, 9)).then_some(version)
+    (major, minor).lt(&(3, 8)).then_some(version)
 }
 
 #[test]
@@ -69,11 +69,11 @@ fn unsupported_versions_are_named() {
     let old: Vec<(PathBuf, String)> =
         candidates.into_iter().filter_map(|path| unsupported_version(&path).map(|version| (path, version))).collect();
     if old.is_empty() {
-        eprintln!("skipped: pyenv has no Python before 3.9");
+        eprintln!("skipped: pyenv has no Python before 3.8");
     }
     for (path, version) in old {
         let line = refusal_of(&path);
-        let expected = format!(" is CPython {version}, which memlens cannot record (3.9 to 3.13 it can)");
+        let expected = format!(" is CPython {version}, which memlens cannot record (3.8 to 3.15 it can)");
         assert!(line.ends_with(&expected), "{line}");
     }
 }

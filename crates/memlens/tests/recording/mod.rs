@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 
 pub mod observed;
+pub mod random_stacks;
 
 pub use observed::{FrameName, Observed};
 use std::ffi::{OsStr, OsString};
@@ -28,6 +29,13 @@ pub fn pythons() -> Vec<Python> {
     let pythons: Vec<Python> = std::env::split_paths(&listed).map(|path| Python::at(&path)).collect();
     assert!(!pythons.is_empty(), "MEMLENS_TEST_PYTHONS is empty");
     pythons
+}
+
+/// Other builds of the same versions (static, shared, a distribution's), for what depends on the build. `cargo xtask test` lists them in
+/// MEMLENS_TEST_BUILDS.
+pub fn other_builds() -> Vec<Python> {
+    let listed = std::env::var_os("MEMLENS_TEST_BUILDS").unwrap_or_default();
+    std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).map(|path| Python::at(&path)).collect()
 }
 
 /// One interpreter, for what does not depend on its version: `python3` if it was listed, else the newest.

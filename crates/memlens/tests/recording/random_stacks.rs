@@ -1,0 +1,79 @@
+//! `tests/programs/stacks.py`: the stacks that Python itself saw, and those that were recorded.
+use super::{FrameName, Observed, Python, Recorder, programs};
+use memlens_format::Allocator;
+use std::collections::{BTreeMap, HashSet};
+
+/// Units of 64 KiB that were allocated under each stack, innermost frame first.
+type Stacks = BTreeMap<Vec<FrameName>, u64>;
+
+fn expected_stacks(answer: &serde_json::Value) -> Stacks {
+    let entries = answer["stacks"].as_array().expect("a list").iter();
+    let entry = |entry: &serde_json::Value| (stack_of(&entry[0]), entry[1].as_u64().expect("units"));
+    entries.map(entry).collect()
+}
+
+fn stack_of(frames: &serde_json::Value) -> Vec<FrameName> {
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let line = |value: &serde_json::Value| value.as_u64().expect("a line") as u32;
+    let name = |frame: &serde_json::Value| FrameName {
+        function: text(&frame[0]),
+        file: text(&frame[1]),
+        line: line(&frame[2]),
+    };
+    frames.as_array().expect("a list").iter().map(name).collect()
+}
+
+/// Lines of the program that make a large block.
+fn marked_lines() -> HashSet<u32> {
+    let source = std::fs::read_to_string(programs().join("stacks.py")).expect("the program's source");
+    let marked = (1..).zip(source.lines()).filter(|(_, text)| text.contains("bytes(size())"));
+    marked.map(|(line, _)| line).collect()
+}
+
+fn recorded_stacks(observed: &Observed, unit: u64) -> Stacks {
+    let marked = marked_lines();
+    let is_of_program = |frame: &FrameName| frame.file.ends_with("stacks.py");
+    let is_marked = |stack: &[FrameName]| match stack.first() {
+        Some(innermost) if is_of_program(innermost) => marked.contains(&innermost.line),
+        // What the program compiles itself; the interpreter's start-up has a "<string>" too, a line of a .pth file.
+        Some(innermost) => {
+            let is_made_up = innermost.file.starts_with('<') && !innermost.file.starts_with("<frozen");
+            is_made_up && stack.iter().any(is_of_program)
+        }
+        None => false,
+    };
+    let mut stacks = Stacks::new();
+    for observed in observed.sites.iter().filter(|observed| observed.site.allocator == Allocator::Pyobject) {
+        let units = observed.site.allocated_bytes / unit;
+        if units > 0 && is_marked(&observed.stack) {
+            *stacks.entry(observed.stack.clone()).or_default() += units;
+        }
+    }
+    stacks
+}
+
+fn shown(stack: &[FrameName]) -> String {
+    let frames = stack.iter().map(|frame| format!("    {} {}:{}", frame.function, frame.file, frame.line));
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+fn first_differences(found: &Stacks, expected: &Stacks) -> Vec<String> {
+    let missing = expected.iter().filter(|(stack, units)| found.get(*stack) != Some(units));
+    let missing =
+        missing.map(|(stack, units)| format!("expected {units}, found {:?}\n{}", found.get(stack), shown(stack)));
+    let surplus = found.iter().filter(|(stack, _)| !expected.contains_key(*stack));
+    let surplus = surplus.map(|(stack, units)| format!("found {units}, never there\n{}", shown(stack)));
+    missing.take(4).chain(surplus.take(4)).collect()
+}
+
+/// Records so many allocations and holds each stack against Python's own.
+pub fn compare(python: &Python, count: usize) {
+    let recording = Recorder::new(python, "stacks").program("stacks.py").argument(count.to_string()).succeed();
+    let answer = recording.answer();
+    let unit = answer["unit"].as_u64().expect("a number");
+    let expected = expected_stacks(&answer);
+    assert!(expected.len() > count * 3 / 10, "only {} stacks", expected.len());
+    let found = recorded_stacks(&recording.observed(), unit);
+    let differences = first_differences(&found, &expected);
+    assert!(differences.is_empty(), "{}: {}", python.name(), differences.join("\n"));
+}
