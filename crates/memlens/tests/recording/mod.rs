@@ -34,8 +34,24 @@ pub fn pythons() -> Vec<Python> {
 /// Other builds of the same versions (static, shared, a distribution's), for what depends on the build. `cargo xtask test` lists them in
 /// MEMLENS_TEST_BUILDS.
 pub fn other_builds() -> Vec<Python> {
-    let listed = std::env::var_os("MEMLENS_TEST_BUILDS").unwrap_or_default();
-    std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).map(|path| Python::at(&path)).collect()
+    listed("MEMLENS_TEST_BUILDS")
+}
+
+/// Interpreters of virtual environments that have greenlet and gevent. `cargo xtask test` lists them in MEMLENS_TEST_GREENLETS.
+pub fn pythons_with_greenlets() -> Vec<Python> {
+    listed("MEMLENS_TEST_GREENLETS")
+}
+
+fn listed(variable: &str) -> Vec<Python> {
+    let listed = std::env::var_os(variable).unwrap_or_default();
+    let found: Vec<Python> = std::env::split_paths(&listed)
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| Python::at(&path))
+        .collect();
+    if found.is_empty() {
+        eprintln!("skipped: {variable} lists no interpreter (`cargo xtask test` sets it)");
+    }
+    found
 }
 
 /// One interpreter, for what does not depend on its version: `python3` if it was listed, else the newest.

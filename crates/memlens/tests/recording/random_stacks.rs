@@ -1,4 +1,4 @@
-//! `tests/programs/stacks.py`: the stacks that Python itself saw, and those that were recorded.
+//! `tests/programs/stacks.py` and what extends it: the stacks that Python itself saw, and those that were recorded.
 use super::{FrameName, Observed, Python, Recorder, programs};
 use memlens_format::Allocator;
 use std::collections::{BTreeMap, HashSet};
@@ -23,18 +23,23 @@ fn stack_of(frames: &serde_json::Value) -> Vec<FrameName> {
     frames.as_array().expect("a list").iter().map(name).collect()
 }
 
-/// Lines of the program that make a large block.
-fn marked_lines() -> HashSet<u32> {
-    let source = std::fs::read_to_string(programs().join("stacks.py")).expect("the program's source");
-    let marked = (1..).zip(source.lines()).filter(|(_, text)| text.contains("bytes(size())"));
-    marked.map(|(line, _)| line).collect()
+/// Lines of the programs that make a large block, with their files.
+fn marked_lines() -> HashSet<(String, u32)> {
+    let mut marked = HashSet::new();
+    for name in ["stacks.py", "greenlet_stacks.py"] {
+        let path = programs().join(name);
+        let source = std::fs::read_to_string(&path).expect("the program's source");
+        let lines = (1..).zip(source.lines()).filter(|(_, text)| text.contains("bytes(size())"));
+        marked.extend(lines.map(|(line, _)| (path.to_string_lossy().into_owned(), line)));
+    }
+    marked
 }
 
 fn recorded_stacks(observed: &Observed, unit: u64) -> Stacks {
     let marked = marked_lines();
     let is_of_program = |frame: &FrameName| frame.file.ends_with("stacks.py");
     let is_marked = |stack: &[FrameName]| match stack.first() {
-        Some(innermost) if is_of_program(innermost) => marked.contains(&innermost.line),
+        Some(innermost) if is_of_program(innermost) => marked.contains(&(innermost.file.clone(), innermost.line)),
         // What the program compiles itself; the interpreter's start-up has a "<string>" too, a line of a .pth file.
         Some(innermost) => {
             let is_made_up = innermost.file.starts_with('<') && !innermost.file.starts_with("<frozen");
@@ -66,9 +71,14 @@ fn first_differences(found: &Stacks, expected: &Stacks) -> Vec<String> {
     missing.take(4).chain(surplus.take(4)).collect()
 }
 
-/// Records so many allocations and holds each stack against Python's own.
+/// Records so many allocations of `stacks.py` and holds each stack against Python's own.
 pub fn compare(python: &Python, count: usize) {
-    let recording = Recorder::new(python, "stacks").program("stacks.py").argument(count.to_string()).succeed();
+    compare_in(python, "stacks.py", count);
+}
+
+/// The same of another program that prints what `stacks.py` prints.
+pub fn compare_in(python: &Python, program: &str, count: usize) {
+    let recording = Recorder::new(python, "stacks").program(program).argument(count.to_string()).succeed();
     let answer = recording.answer();
     let unit = answer["unit"].as_u64().expect("a number");
     let expected = expected_stacks(&answer);
