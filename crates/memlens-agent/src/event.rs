@@ -253,18 +253,26 @@ fn make_room(writer: &Writer, site: u32) -> bool {
 /// A block is about to be released.
 #[inline(always)]
 pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
+    thread.inside = IN_RECORDER;
+    if let Some(block) = LIVE.plain(address)
+        && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
+        && Lane::is_near(here.max(block.site()))
+    {
+        let (owner, size) = (block.site(), block.take());
+        return writer.lane.released_near(owner, here, size, || thread.last_allocation == address);
+    }
     let taken = take(thread, address);
-    released_block::<V>(thread, address, taken);
+    released_moved::<V>(thread, address, taken);
 }
 
+/// The same for a block that was taken out of the table.
 #[inline(always)]
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()
         && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
         && Lane::is_near(here.max(taken.site()))
     {
-        let is_temporary = thread.last_allocation == address;
-        return writer.lane.released_near(taken.site(), here, taken.size(), is_temporary);
+        return writer.lane.released_near(taken.site(), here, taken.size(), || thread.last_allocation == address);
     }
     released_moved::<V>(thread, address, taken);
 }
@@ -276,8 +284,7 @@ fn released_moved<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) 
         && let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE)
         && Lane::is_near(here.max(taken.site()))
     {
-        let is_temporary = thread.last_allocation == address;
-        return writer.lane.released_near(taken.site(), here, taken.size(), is_temporary);
+        return writer.lane.released_near(taken.site(), here, taken.size(), || thread.last_allocation == address);
     }
     released_rare::<V>(thread, address, taken);
 }

@@ -178,11 +178,11 @@ pub unsafe fn usual_site<V: Layout>(stack: &Stack, writer: &Writer, tstate: *con
             return None;
         }
         let top = thread::as_if_loaded(stack.top);
-        let key = Key { instruction: V::instruction_key(top), context: Key::context(stack.top_parent, kind.0) };
+        let key = V::instruction_key(top);
         if seal_of::<V>(top, null()) != Seal::Running {
             return None;
         }
-        writer.keys.get_mixed(key, stack.top_mix)
+        writer.keys.get_mixed(key, kind.0, stack.top_parent, stack.top_mix)
     }
 }
 

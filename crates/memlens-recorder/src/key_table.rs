@@ -24,15 +24,15 @@ impl Key {
 
     #[inline(always)]
     fn hash(self) -> u64 {
-        self.hash_mixed(ParentMix::of(self.context & 0x00ff_ffff))
+        Self::hash_mixed(self.instruction, (self.context >> 24) as u8, ParentMix::of(self.context & 0x00ff_ffff))
     }
 
     /// Every bit of the key reaches the upper half of the last product, which is what is used: the same instruction under many parents,
     /// and many instructions under one, must not gather in runs. The kind is mostly known when this is compiled.
     #[inline(always)]
-    fn hash_mixed(self, parent: ParentMix) -> u64 {
-        let kind = u64::from((self.context >> 24).wrapping_mul(0x9E37_79B1) >> 1);
-        (self.instruction.wrapping_add(kind) ^ parent.0).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
+    fn hash_mixed(instruction: u64, kind: u8, parent: ParentMix) -> u64 {
+        let kind = u64::from(u32::from(kind).wrapping_mul(0x9E37_79B1) >> 1);
+        (instruction.wrapping_add(kind) ^ parent.0).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
     }
 }
 
@@ -83,10 +83,11 @@ impl KeyTable {
         self.find(key, key.hash())
     }
 
-    /// [`KeyTable::get`], with the mix of the key's parent.
+    /// [`KeyTable::get`] of an instruction and a kind under `parent`, whose mix is known.
     #[inline(always)]
-    pub fn get_mixed(&self, key: Key, parent: ParentMix) -> Option<u32> {
-        self.find(key, key.hash_mixed(parent))
+    pub fn get_mixed(&self, instruction: u64, kind: u8, parent: u32, mix: ParentMix) -> Option<u32> {
+        let key = Key { instruction, context: Key::context(parent, kind) };
+        self.find(key, Key::hash_mixed(instruction, kind, mix))
     }
 
     #[inline(always)]

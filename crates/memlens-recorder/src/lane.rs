@@ -163,14 +163,17 @@ impl Lane {
     ///
     /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
     #[inline(always)]
-    pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: bool) {
-        let live = self.shared.live_bytes.load(Relaxed);
-        let total = live + self.header.others_bytes.load(Relaxed);
-        if total > self.header.peak_bytes.load(Relaxed) {
-            leave_peak(self.header, total);
+    pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: impl FnOnce() -> bool) {
+        self.leave_main_peak_if_there();
+        add_signed(&self.shared.live_bytes, -(size as i64));
+        let owner = self.near(owner);
+        self.count_gone(owner, size, 1);
+        if temporary() {
+            count_temporary(owner, size);
         }
-        self.count_released(self.near(owner), self.near(here), size, 1, temporary);
-        self.shared.live_bytes.store(live - size as i64, Relaxed);
+        let here = self.near(here);
+        add(&here.count, 1);
+        add(&here.bytes, size);
     }
 
     #[inline(always)]
@@ -184,8 +187,7 @@ impl Lane {
     fn count_released(&self, owner: &Counters, here: &Counters, size: u64, blocks: i32, temporary: bool) {
         self.count_gone(owner, size, blocks);
         if temporary {
-            add(&owner.temporary_count, 1);
-            add(&owner.temporary_bytes, size);
+            count_temporary(owner, size);
         }
         add(&here.count, 1);
         add(&here.bytes, size);
@@ -241,9 +243,11 @@ impl Lane {
 
     #[inline(always)]
     fn leave_peak_if_there(&self) {
-        if !self.is_main {
-            return self.leave_peak_without_gil();
-        }
+        if self.is_main { self.leave_main_peak_if_there() } else { self.leave_peak_without_gil() }
+    }
+
+    #[inline(always)]
+    fn leave_main_peak_if_there(&self) {
         let total = self.shared.live_bytes.load(Relaxed) + self.header.others_bytes.load(Relaxed);
         if total > self.header.peak_bytes.load(Relaxed) {
             leave_peak(self.header, total);
@@ -305,10 +309,23 @@ fn leave_peak(header: &Header, total: i64) {
     if header.lane_count.load(Relaxed) <= 1 {
         header.peak_bytes.store(total, Relaxed);
         add(&header.epoch, 1);
-    } else if header.peak_bytes.fetch_max(total, Relaxed) < total {
-        header.epoch.fetch_add(1, Relaxed);
+    } else {
+        leave_peak_with_others(header, total);
     }
     header.peak_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
+}
+
+#[inline(never)]
+fn leave_peak_with_others(header: &Header, total: i64) {
+    if header.peak_bytes.fetch_max(total, Relaxed) < total {
+        header.epoch.fetch_add(1, Relaxed);
+    }
+}
+
+#[inline(always)]
+fn count_temporary(owner: &Counters, size: u64) {
+    add(&owner.temporary_count, 1);
+    add(&owner.temporary_bytes, size);
 }
 
 #[cfg(test)]

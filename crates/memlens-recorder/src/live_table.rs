@@ -4,14 +4,14 @@
 //!
 //! ```text
 //!  word 0   31                                5 4       0
-//!          ┌───────────────────────────────────┬─────────┐   tag 0..=16   the size itself; one granule
+//!          ┌───────────────────────────────────┬─────────┐   tag 1..=17   the size and 1; one granule
 //!          │ site (27 bits)                    │ tag     │   TAG_SIZED    word 1 is the size
 //!          └───────────────────────────────────┴─────────┘   TAG_CODE     as TAG_SIZED, and a known code object lies here
 //!  word 1   size, up to 4 GiB                                TAG_ELSEWHERE size in the side table
 //! ```
 //!
-//! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": site
-//! 0 is none. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
+//! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": so one comparison
+//! tells ordinary blocks from the rest. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
 //! are kept in the side table, a small hash table under a lock.
 //!
 //! Two levels: 2^21 pointers in place (of which the kernel gives only the pages that are touched) → leaves of 2^22 words for 64 MiB of
@@ -29,10 +29,10 @@ const LEAF_WORDS: usize = 1 << LEAF_BITS;
 const NOTED_LEAVES: usize = 1 << 10;
 
 const TAG_MASK: u32 = 31;
-const TAG_INLINE_MAX: u32 = 16;
-const TAG_SIZED: u32 = 17;
-const TAG_CODE: u32 = 18;
-const TAG_ELSEWHERE: u32 = 19;
+const INLINE_MAX: u32 = 16;
+const TAG_SIZED: u32 = INLINE_MAX + 2;
+const TAG_CODE: u32 = TAG_SIZED + 1;
+const TAG_ELSEWHERE: u32 = TAG_SIZED + 2;
 
 /// A block that the table knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Taken {
     /// An ordinary block, of which [`Taken::site`] and [`Taken::size`] tell all. Else ask [`LiveTable::resolve`].
     #[inline(always)]
     pub fn is_plain(self) -> bool {
-        self.tag() <= TAG_SIZED && !self.is_nothing()
+        self.tag().wrapping_sub(1) < TAG_SIZED
     }
 
     #[inline(always)]
@@ -79,7 +79,35 @@ impl Taken {
     /// The bytes asked for.
     #[inline(always)]
     pub fn size(self) -> u64 {
-        if self.tag() <= TAG_INLINE_MAX { u64::from(self.tag()) } else { self.0 >> 32 }
+        if self.tag() < TAG_SIZED { u64::from(self.tag() - 1) } else { self.0 >> 32 }
+    }
+}
+
+/// An ordinary block that is still in the table.
+pub struct Plain<'a> {
+    word: &'a AtomicU32,
+    next: &'a AtomicU32,
+    value: u32,
+    less: u32,
+}
+
+impl Plain<'_> {
+    /// The site that allocated it.
+    #[inline(always)]
+    pub fn site(&self) -> u32 {
+        self.value >> 5
+    }
+
+    /// Takes it out. Returns the bytes asked for.
+    #[inline(always)]
+    pub fn take(self) -> u64 {
+        self.word.store(0, Relaxed);
+        if self.less < TAG_SIZED - 1 {
+            return u64::from(self.less);
+        }
+        let size = self.next.load(Relaxed);
+        self.next.store(0, Relaxed);
+        u64::from(size)
     }
 }
 
@@ -138,8 +166,8 @@ impl LiveTable {
         if word.load(Relaxed) != 0 {
             return false;
         }
-        if size <= u64::from(TAG_INLINE_MAX) {
-            word.store(site << 5 | size as u32, Relaxed);
+        if size <= u64::from(INLINE_MAX) {
+            word.store(site << 5 | (size as u32 + 1), Relaxed);
         } else {
             next.store(size as u32, Relaxed);
             word.store(site << 5 | TAG_SIZED, Relaxed);
@@ -188,11 +216,22 @@ impl LiveTable {
         let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
         let taken = Taken(u64::from(word.load(Relaxed)) | u64::from(next.load(Relaxed)) << 32);
         word.store(0, Relaxed);
-        if taken.tag() > TAG_INLINE_MAX {
+        if taken.tag() >= TAG_SIZED {
             // Another block may start at the next granule one day. The word behind a small block is a neighbour's already.
             next.store(0, Relaxed);
         }
         taken
+    }
+
+    /// [`LiveTable::take`] for an ordinary block, in two steps: look, and then [`Plain::take`] or leave it. `None` for every other.
+    #[inline(always)]
+    pub fn plain(&self, address: usize) -> Option<Plain<'_>> {
+        let words = self.words(address)?;
+        // SAFETY: `words` points into a leaf, which has one word to spare.
+        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
+        let value = word.load(Relaxed);
+        let less = (value & TAG_MASK).wrapping_sub(1);
+        (less < TAG_SIZED).then_some(Plain { word, next, value, less })
     }
 
     #[cold]
