@@ -7,16 +7,19 @@
 //!                            └───────► OFF ◄────────┘
 //! ```
 //!
-//! A *generation* is one recording in one process; [`GENERATION`] is its number while events are recorded and
-//! [`NOT_RECORDING`] else, so that one comparison with the thread's own number answers "is everything set up?".
+//! A *generation* is one recording in one process, a *code epoch* the time between two releases of known code objects. The *validity* changes
+//! with both, and no thread has seen it while nothing is recorded: so one comparison tells a hook that everything is set up, and
+//! that the thread's kept stack was not made of code objects that are gone.
 use crate::lock::Lock;
 use crate::process_memory::ProcessMemory;
 use crate::stack::{Lines, Stack};
 use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::{connect, event, hook_python, python, real, thread};
-use core::ptr::{NonNull, null, null_mut};
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use libc::c_void;
 use memlens_cpython::line_table::LineCursor;
@@ -36,14 +39,17 @@ const RECORDING: u32 = 2;
 const OFF: u32 = 3;
 const FORKED: u32 = 4;
 
-/// [`GENERATION`] while nothing is recorded; no thread ever has this number.
-const NOT_RECORDING: u32 = u32::MAX;
+/// [`VALIDITY`] while nothing is recorded; no thread ever sees it.
+const NOT_RECORDING: u64 = u64::MAX;
 
 static STATE: AtomicU32 = AtomicU32::new(UNSTARTED);
-static GENERATION: AtomicU32 = AtomicU32::new(NOT_RECORDING);
-static GENERATIONS: AtomicU32 = AtomicU32::new(0);
+/// The validity in the upper half; below it what [`Thread::inside`] must be: [`OUTSIDE`].
+static VALIDITY: AtomicU64 = AtomicU64::new(NOT_RECORDING);
+/// Validities that there were.
+static VALIDITIES: AtomicU32 = AtomicU32::new(0);
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(null_mut());
-static MAIN_WRITER: AtomicPtr<Writer> = AtomicPtr::new(null_mut());
+static MAIN_WRITER: WriterPlace = WriterPlace(UnsafeCell::new(MaybeUninit::uninit()));
 static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
 static PYTHON_SEEN: AtomicBool = AtomicBool::new(false);
 static CODE_EPOCH: AtomicU32 = AtomicU32::new(0);
@@ -67,6 +73,12 @@ pub struct Writer {
     pub is_main: bool,
     next_free: *mut Writer,
 }
+
+/// Lane 0's writer, in place: one load less on the way to each of its fields.
+struct WriterPlace(UnsafeCell<MaybeUninit<Writer>>);
+
+// SAFETY: it is written while the process starts to record and then used by whoever holds the GIL.
+unsafe impl Sync for WriterPlace {}
 
 /// What the cold paths need.
 pub struct Cold {
@@ -98,7 +110,7 @@ pub fn header() -> &'static Header {
 /// Lane 0's writer. Call it only while recording.
 #[inline(always)]
 pub fn main_writer() -> *mut Writer {
-    MAIN_WRITER.load(Relaxed)
+    MAIN_WRITER.0.get().cast()
 }
 
 /// Grows by one each time a known code object is released.
@@ -110,6 +122,15 @@ pub fn code_epoch() -> u32 {
 /// A known code object is being released.
 pub fn advance_code_epoch() {
     CODE_EPOCH.fetch_add(1, Relaxed);
+    if VALIDITY.load(Relaxed) != NOT_RECORDING {
+        renew_validity();
+    }
+}
+
+/// Every thread will look once more whether what it has is still right.
+fn renew_validity() {
+    let next = VALIDITIES.fetch_add(1, Relaxed).wrapping_add(1);
+    VALIDITY.store(u64::from(next) << 32 | u64::from(OUTSIDE), Relaxed);
 }
 
 /// Whether the interpreter has ever been seen at work in this process.
@@ -130,20 +151,29 @@ pub fn is_main_thread() -> bool {
 
 /// Opens a hook: the calling thread if its event is to be recorded. Everything else goes straight to the real function.
 ///
-/// Budget: three loads, two branches.
+/// Budget: three loads, a branch.
 #[inline(always)]
 pub fn enter() -> Option<&'static mut Thread> {
-    // SAFETY: a thread's own state, which nobody else touches; the hooks do not nest, by `inside`.
-    let thread = unsafe { &mut *thread::current() };
-    if thread.inside == OUTSIDE && thread.generation == GENERATION.load(Relaxed) {
-        return Some(thread);
-    }
-    enter_slow(thread)
+    let thread = open_thread();
+    if thread.is_some() { thread } else { enter_slow() }
 }
 
+/// [`enter`] in the usual case. `None` also where [`enter_slow`] can help.
+#[inline(always)]
+pub fn open_thread() -> Option<&'static mut Thread> {
+    // SAFETY: a thread's own state, which nobody else touches; the hooks do not nest, by `inside`.
+    let thread = unsafe { &mut *thread::current() };
+    // One load: the two fields are neighbours.
+    let seen = u64::from(thread.validity) << 32 | u64::from(thread.inside);
+    (seen == VALIDITY.load(Relaxed)).then_some(thread)
+}
+
+/// [`enter`] for a thread that is new, or inside, or has not noticed a change yet.
 #[cold]
 #[inline(never)]
-fn enter_slow(thread: &'static mut Thread) -> Option<&'static mut Thread> {
+pub fn enter_slow() -> Option<&'static mut Thread> {
+    // SAFETY: as in `open_thread`.
+    let thread = unsafe { &mut *thread::current() };
     if thread.inside == IN_RECORDER && STATE.load(Relaxed) == RECORDING {
         header().lost_events.fetch_add(1, Relaxed);
     }
@@ -159,14 +189,20 @@ fn enter_slow(thread: &'static mut Thread) -> Option<&'static mut Thread> {
         return None;
     }
     thread.inside = IN_RECORDER;
+    let validity = VALIDITY.load(Relaxed);
     let is_ready = thread.generation == GENERATION.load(Relaxed) || set_up_thread(thread);
+    if validity != NOT_RECORDING {
+        // What has changed since is found at the next event.
+        thread.validity = (validity >> 32) as u32;
+    }
+    thread.stack.distrust();
     thread.inside = OUTSIDE;
     is_ready.then_some(thread)
 }
 
 fn set_up_thread(thread: &mut Thread) -> bool {
     thread.tstate_slot = python::tstate_slot(thread);
-    thread.known_tstate = null();
+    thread.known_tstate = thread::NO_TSTATE;
     thread.writer = null_mut();
     thread.last_allocation = 0;
     let Some(stack) = with_cold(|cold| Stack::new(&mut cold.memory)).flatten() else {
@@ -198,7 +234,7 @@ pub fn with_cold<R>(body: impl FnOnce(&mut Cold) -> R) -> Option<R> {
 /// Stops recording for good; the program runs on.
 #[cold]
 pub fn turn_off(reason: u32) {
-    GENERATION.store(NOT_RECORDING, Relaxed);
+    VALIDITY.store(NOT_RECORDING, Relaxed);
     STATE.store(OFF, Relaxed);
     header().off_reason.store(reason, Relaxed);
     header().status.store(STATUS_OFF, Relaxed);
@@ -236,7 +272,8 @@ fn set_up_process(begun: Option<()>) {
     }
     MAIN_THREAD.store(thread::pthread_self(), Relaxed);
     header().status.store(STATUS_RECORDING, Release);
-    GENERATION.store(GENERATIONS.fetch_add(1, Relaxed) + 1, Relaxed);
+    GENERATION.fetch_add(1, Relaxed);
+    renew_validity();
     STATE.store(RECORDING, Release);
 }
 
@@ -250,9 +287,9 @@ fn begin() -> Option<()> {
     let lines = Lines::new(&mut memory)?;
     let mut cold = Cold { memory, interner, live_codes, mappings, lines, line_cursor: None, free_writers: null_mut() };
     let main = new_writer(&mut cold, header, true)?;
-    // SAFETY: `new_writer` returned a writer that stays.
-    lane::set_main(unsafe { &main.as_ref().lane });
-    MAIN_WRITER.store(main.as_ptr(), Relaxed);
+    lane::set_main(&main.lane);
+    // SAFETY: nothing is recorded yet (or not yet in this child of a fork), so that nobody uses it.
+    unsafe { main_writer().write(main) };
     event::choose(python::found());
     header.python_version.store(python::found().version, Relaxed);
     header.version.store(SHARED_VERSION, Relaxed);
@@ -261,17 +298,14 @@ fn begin() -> Option<()> {
     Some(())
 }
 
-fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option<NonNull<Writer>> {
+fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option<Writer> {
     let index = header.lane_count.load(Relaxed);
     let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
     let (lane, offset) = Lane::new(&mut cold.memory, header, is_main)?;
     let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
-    let place = cold.memory.private(size_of::<Writer>())?.cast::<Writer>();
-    // SAFETY: fresh memory of that size, aligned to 64.
-    unsafe { place.write(Writer { lane, keys, code_epoch: code_epoch(), is_main, next_free: null_mut() }) };
     slot.store(offset, Release);
     header.lane_count.store(index + 1, Release);
-    Some(place)
+    Some(Writer { lane, keys, code_epoch: code_epoch(), is_main, next_free: null_mut() })
 }
 
 /// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.
@@ -283,7 +317,12 @@ pub fn take_writer() -> Option<NonNull<Writer>> {
                 cold.free_writers = unsafe { writer.as_ref() }.next_free;
                 writer
             }
-            None => new_writer(cold, header(), false)?,
+            None => {
+                let place = cold.memory.private(size_of::<Writer>())?.cast::<Writer>();
+                // SAFETY: fresh memory of that size, aligned to 64.
+                unsafe { place.write(new_writer(cold, header(), false)?) };
+                place
+            }
         };
         // SAFETY: as above, or fresh; gettid has no preconditions.
         unsafe { writer.as_ref().lane.shared().thread.store(libc::gettid() as u32, Relaxed) };
@@ -313,7 +352,7 @@ extern "C" fn thread_exits(thread: *mut c_void) {
     }
     with_cold(|cold| thread.stack.give_back(&mut cold.memory));
     // A later destructor may allocate: then the thread is set up once more.
-    thread.generation = 0;
+    (thread.generation, thread.validity) = (0, 0);
     thread.inside = OUTSIDE;
 }
 
@@ -326,7 +365,7 @@ extern "C" fn after_fork_in_parent() {
 /// The parent's tables are the parent's: nothing is touched until the child has its own.
 extern "C" fn after_fork_in_child() {
     if STATE.load(Relaxed) == RECORDING {
-        GENERATION.store(NOT_RECORDING, Relaxed);
+        VALIDITY.store(NOT_RECORDING, Relaxed);
         STATE.store(FORKED, Relaxed);
     }
 }

@@ -5,22 +5,23 @@
 use crate::agent::{self, LIVE, Writer};
 use crate::python;
 use crate::stack::{self, Kind};
-use crate::thread::{self, IN_RECORDER, Thread};
+use crate::thread::{self, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V314, V314Early, V315};
 use memlens_format::Allocator;
+use memlens_recorder::lane::Lane;
 use memlens_recorder::live_table::Taken;
 
 /// The events of one version.
 pub struct Events {
-    /// A block was allocated.
-    pub allocated: fn(&mut Thread, usize, usize, Allocator),
+    /// A block was allocated; closes the hook and hands the block back.
+    pub allocated: fn(&mut Thread, *mut c_void, usize, Allocator) -> *mut c_void,
     /// A block is about to be released.
     pub released: fn(&mut Thread, usize),
     /// A block was moved or resized; the old one was taken out of the table before.
-    pub reallocated: fn(&mut Thread, usize, Taken, usize, usize, Allocator),
+    pub reallocated: fn(&mut Thread, usize, Taken, *mut c_void, usize, Allocator) -> *mut c_void,
     /// Part of a mapping is gone, or a mapping is new: the site is wanted, for the mappings' own table.
     pub site: fn(&mut Thread, Kind) -> Option<(&'static Writer, u32)>,
 }
@@ -28,7 +29,7 @@ pub struct Events {
 macro_rules! events_of {
     ($version:ty) => {
         &Events {
-            allocated: |thread, address, size, allocator| allocated::<$version>(thread, address, size, allocator),
+            allocated: |thread, block, size, allocator| allocated::<$version>(thread, block, size, allocator),
             released: |thread, address| released::<$version>(thread, address),
             reallocated: |thread, old, block, new, size, allocator| {
                 reallocated::<$version>(thread, old, block, new, size, allocator)
@@ -63,24 +64,44 @@ pub fn choose(python: &python::Found) {
     CHOSEN.store((&raw const *events).cast_mut(), Relaxed);
 }
 
-/// Lane 0's writer and the site of `kind` at the running line, if the calling thread holds the GIL and nothing is out of the ordinary.
+/// Lane 0's writer and the site of `kind` at the running line, if the calling thread holds the GIL and nothing has changed since its
+/// last event but the instruction.
 ///
 /// Budget: two loads and a branch before the stack. What is needed is then read through the *known* thread state, which was
 /// just seen to be the running one: so the processor goes on without waiting for the interpreter's own pointer.
 #[inline(always)]
-fn with_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static mut Writer, u32)> {
-    // SAFETY: set by set_up_thread; the slot is the interpreter's, which stays loaded.
-    let tstate = unsafe { *thread.tstate_slot };
-    let known = thread.known_tstate;
-    if tstate != known || known.is_null() || !is_own::<V>(known) {
-        return None;
-    }
-    // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest.
+fn usual<V: Layout>(thread: &Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+    let tstate = known_running::<V>(thread)?;
+    // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest; the hook
+    // that called has found it open.
     unsafe {
-        let writer = &mut *agent::main_writer();
-        let site = stack::site::<V>(&mut thread.stack, writer, thread::as_if_loaded(known), kind)?;
+        let writer = &*agent::main_writer();
+        let site = stack::usual_site::<V>(&thread.stack, writer, tstate, kind)?;
+        #[cfg(feature = "check-stacks")]
+        stack::check::usual_holds::<V>(&thread.stack, &mut *agent::main_writer());
         Some((writer, site))
     }
+}
+
+/// The same after a call or a return.
+#[inline(always)]
+fn with_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+    let tstate = known_running::<V>(thread)?;
+    // SAFETY: as in `usual`.
+    unsafe {
+        let writer = &mut *agent::main_writer();
+        let site = stack::site::<V>(&mut thread.stack, writer, tstate, kind)?;
+        Some((writer, site))
+    }
+}
+
+/// The thread state that is known for this thread, if it is the one that holds the GIL.
+#[inline(always)]
+fn known_running<V: Layout>(thread: &Thread) -> Option<*const c_void> {
+    let known = thread.known_tstate;
+    // SAFETY: set by set_up_thread; the slot is the interpreter's, which stays loaded.
+    let running = unsafe { *thread.tstate_slot };
+    (running == known && is_own::<V>(known)).then(|| thread::as_if_loaded(known))
 }
 
 /// Who writes, and the site of `kind` at the running line.
@@ -155,23 +176,49 @@ fn without_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static W
     }
 }
 
-/// A block was allocated.
+/// A block was allocated, or not if it is null. Closes the hook and hands the block back.
 #[inline(always)]
-pub fn allocated<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
+pub fn allocated<V: Layout>(thread: &mut Thread, block: *mut c_void, size: usize, allocator: Allocator) -> *mut c_void {
     thread.inside = IN_RECORDER;
-    thread.last_allocation = address;
-    if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator))
-        && writer.lane.is_near(site)
-        && LIVE.insert(address, site, size as u64)
+    thread.last_allocation = address(block);
+    if !block.is_null()
+        && let Some((writer, site)) = usual::<V>(thread, Kind::allocation(allocator))
+        && Lane::is_near(site)
+        && LIVE.insert(address(block), site, size as u64)
     {
-        return writer.lane.allocated_near(site, size as u64);
+        writer.lane.allocated_near(site, size as u64);
+        thread.inside = OUTSIDE;
+        return block;
     }
-    allocated_slow::<V>(thread, address, size, allocator);
+    // The last thing that a hook does, so that it need not keep anything for afterwards.
+    allocated_moved::<V>(thread, block, size, allocator)
+}
+
+/// After a call or a return, and for all that is less usual.
+#[inline(never)]
+fn allocated_moved<V: Layout>(
+    thread: &mut Thread,
+    block: *mut c_void,
+    size: usize,
+    allocator: Allocator,
+) -> *mut c_void {
+    if !block.is_null() {
+        if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator))
+            && Lane::is_near(site)
+            && LIVE.insert(address(block), site, size as u64)
+        {
+            writer.lane.allocated_near(site, size as u64);
+        } else {
+            allocated_rare::<V>(thread, address(block), size, allocator);
+        }
+    }
+    thread.inside = OUTSIDE;
+    block
 }
 
 /// No GIL, a new leaf of the table, a rare kind of block, or one of a site beyond the first thousands.
 #[inline(never)]
-fn allocated_slow<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
+fn allocated_rare<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
     let Some((writer, site)) = here::<V>(thread, Kind::allocation(allocator)) else { return lost(size) };
     let is_entered = LIVE.insert(address, site, size as u64) || insert_rare(writer, site, address, size);
     if !is_entered || !make_room(writer, site) || !writer.lane.allocated(site, size as u64, true) {
@@ -210,18 +257,38 @@ fn make_room(writer: &Writer, site: u32) -> bool {
 /// A block is about to be released.
 #[inline(always)]
 pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
+    thread.inside = IN_RECORDER;
+    if let Some(block) = LIVE.plain(address)
+        && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
+        && Lane::is_near(here.max(block.site()))
+    {
+        let (owner, size) = (block.site(), block.take());
+        return writer.lane.released_near(owner, here, size, || thread.last_allocation == address);
+    }
     let taken = take(thread, address);
-    released_block::<V>(thread, address, taken);
+    released_moved::<V>(thread, address, taken);
 }
 
+/// The same for a block that was taken out of the table.
 #[inline(always)]
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()
-        && let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE)
-        && writer.lane.is_near(here.max(taken.site()))
+        && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
+        && Lane::is_near(here.max(taken.site()))
     {
-        let is_temporary = thread.last_allocation == address;
-        return writer.lane.released_near(taken.site(), here, taken.size(), is_temporary);
+        return writer.lane.released_near(taken.site(), here, taken.size(), || thread.last_allocation == address);
+    }
+    released_moved::<V>(thread, address, taken);
+}
+
+/// After a call or a return, and for all that is less usual.
+#[inline(never)]
+fn released_moved<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
+    if taken.is_plain()
+        && let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE)
+        && Lane::is_near(here.max(taken.site()))
+    {
+        return writer.lane.released_near(taken.site(), here, taken.size(), || thread.last_allocation == address);
     }
     released_rare::<V>(thread, address, taken);
 }
@@ -232,6 +299,7 @@ fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     let block = LIVE.resolve(address, taken);
     if block.is_some_and(|block| block.is_code) {
         stack::forget_code(address);
+        thread.stack.distrust();
     }
     let Some(block) = block.filter(|block| block.site != 0) else {
         agent::header().unknown_releases.fetch_add(1, Relaxed);
@@ -252,23 +320,21 @@ fn released_slow(writer: &Writer, site: u32, owner: u32, size: u64, is_temporary
     }
 }
 
-/// A block was moved or resized: one event, two figures.
+/// A block was moved or resized: one event, two figures. `new` is null if it was released by that. Closes the hook and hands the block back.
 #[inline(always)]
 pub fn reallocated<V: Layout>(
     thread: &mut Thread,
     old: usize,
     taken: Taken,
-    new: usize,
+    new: *mut c_void,
     size: usize,
     allocator: Allocator,
-) {
+) -> *mut c_void {
     thread.inside = IN_RECORDER;
     if old != 0 {
         released_block::<V>(thread, old, taken);
     }
-    if new != 0 {
-        allocated::<V>(thread, new, size, allocator);
-    }
+    allocated::<V>(thread, new, size, allocator)
 }
 
 /// Takes the block out of the table: before a `free` or a `realloc`, whose old address another thread may get at once.

@@ -18,11 +18,7 @@ macro_rules! allocate {
         thread.inside = IN_ALLOCATOR;
         // SAFETY: as above.
         let pointer = unsafe { $real };
-        if !pointer.is_null() {
-            (chosen().allocated)(thread, address(pointer), $size, $allocator);
-        }
-        thread.inside = OUTSIDE;
-        pointer
+        (chosen().allocated)(thread, pointer, $size, $allocator)
     }};
 }
 
@@ -82,10 +78,9 @@ unsafe fn resize(
     let new = call(pointer);
     if !new.is_null() || size == 0 && !pointer.is_null() {
         // glibc releases the block and returns null when asked for 0 bytes.
-        (chosen().reallocated)(thread, address(pointer), old, address(new), size, allocator);
-    } else {
-        event::put_back(thread, address(pointer), old);
+        return (chosen().reallocated)(thread, address(pointer), old, new, size, allocator);
     }
+    event::put_back(thread, address(pointer), old);
     thread.inside = OUTSIDE;
     new
 }
@@ -128,9 +123,7 @@ pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usi
     if status == 0 {
         // SAFETY: the call succeeded, and so has written the pointer.
         let pointer = unsafe { *result };
-        if !pointer.is_null() {
-            (chosen().allocated)(thread, address(pointer), size, Allocator::PosixMemalign);
-        }
+        (chosen().allocated)(thread, pointer, size, Allocator::PosixMemalign);
     }
     thread.inside = OUTSIDE;
     status

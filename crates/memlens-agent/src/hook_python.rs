@@ -4,12 +4,13 @@
 //! another allocator (`PYTHONMALLOC`, development mode) replaces them while it starts; then they are put in again, over
 //! what is there, when a thread is first seen to hold the GIL. Each set of wrappers knows what it wraps by its context, and the outermost one
 //! counts.
-use crate::agent::{self, enter};
+use crate::agent;
 use crate::event::{self, address};
-use crate::python::{self, PyMemAllocator};
-use crate::thread::{IN_ALLOCATOR, OUTSIDE};
+use crate::python::{self, PyMemAllocator, WholeAllocator};
+use crate::thread::{IN_ALLOCATOR, OUTSIDE, Thread};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V314, V314Early, V315};
 use memlens_format::Allocator;
@@ -21,12 +22,12 @@ const OBJECT: i32 = 2;
 const MAX_SETS: usize = 4;
 
 /// What a set of wrappers wraps, by domain. Written before the wrappers that read it are installed.
-struct Wrapped(UnsafeCell<[[PyMemAllocator; 3]; MAX_SETS]>);
+struct Wrapped(UnsafeCell<[[MaybeUninit<WholeAllocator>; 3]; MAX_SETS]>);
 
 // SAFETY: see above.
 unsafe impl Sync for Wrapped {}
 
-static WRAPPED: Wrapped = Wrapped(UnsafeCell::new([[PyMemAllocator::NONE; 3]; MAX_SETS]));
+static WRAPPED: Wrapped = Wrapped(UnsafeCell::new([[const { MaybeUninit::uninit() }; 3]; MAX_SETS]));
 static SETS: AtomicUsize = AtomicUsize::new(0);
 
 trait Domain {
@@ -53,61 +54,85 @@ domain!(Object, OBJECT, Allocator::Pyobject);
 /// # Safety
 /// `context` must be what [`wrap`] installed.
 #[inline(always)]
-unsafe fn wrapped(context: *mut c_void) -> &'static PyMemAllocator {
+unsafe fn wrapped(context: *mut c_void) -> &'static WholeAllocator {
     // SAFETY: the caller's promise.
-    unsafe { &*context.cast::<PyMemAllocator>() }
+    unsafe { &*context.cast::<WholeAllocator>() }
 }
 
-extern "C" fn malloc<V: Layout, D: Domain>(context: *mut c_void, size: usize) -> *mut c_void {
-    // SAFETY: CPython hands back the context that it was given.
-    let real = unsafe { wrapped(context) };
-    let Some(thread) = enter() else { return real.malloc(size) };
+/// A hook: what to do for a thread that is open, in the usual case in line, else out of it; and the real call for one that is not.
+///
+/// Nothing is kept across a call that the usual case does not need, so that it saves few registers.
+macro_rules! hook {
+    ($name:ident, $slow:ident, <$($parameter:ident: $bound:ident),+>, ($($argument:ident: $type:ty),+) -> $result:ty, $real:ident, $recorded:expr) => {
+        extern "C" fn $name<$($parameter: $bound),+>(context: *mut c_void, $($argument: $type),+) -> $result {
+            let Some(thread) = agent::open_thread() else {
+                return $slow::<$($parameter),+>(context, $($argument),+);
+            };
+            // SAFETY: CPython hands back the context that it was given.
+            let real = unsafe { wrapped(context) };
+            $recorded(thread, real, $($argument),+)
+        }
+
+        #[cold]
+        #[inline(never)]
+        extern "C" fn $slow<$($parameter: $bound),+>(context: *mut c_void, $($argument: $type),+) -> $result {
+            // SAFETY: CPython hands back the context that it was given.
+            let real = unsafe { wrapped(context) };
+            match agent::enter_slow() {
+                Some(thread) => $recorded(thread, real, $($argument),+),
+                None => real.$real($($argument),+),
+            }
+        }
+    };
+}
+
+hook!(malloc, malloc_slow, <V: Layout, D: Domain>, (size: usize) -> *mut c_void, malloc, record_malloc::<V, D>);
+hook!(calloc, calloc_slow, <V: Layout, D: Domain>, (count: usize, size: usize) -> *mut c_void, calloc, record_calloc::<V, D>);
+hook!(realloc, realloc_slow, <V: Layout, D: Domain>, (pointer: *mut c_void, size: usize) -> *mut c_void, realloc, record_realloc::<V, D>);
+hook!(free, free_slow, <V: Layout>, (pointer: *mut c_void) -> (), free, record_free::<V>);
+
+#[inline(always)]
+fn record_malloc<V: Layout, D: Domain>(thread: &mut Thread, real: &WholeAllocator, size: usize) -> *mut c_void {
     thread.inside = IN_ALLOCATOR;
     let pointer = real.malloc(size);
-    if !pointer.is_null() {
-        event::allocated::<V>(thread, address(pointer), size, D::ALLOCATOR);
-    }
-    thread.inside = OUTSIDE;
-    pointer
+    event::allocated::<V>(thread, pointer, size, D::ALLOCATOR)
 }
 
-extern "C" fn calloc<V: Layout, D: Domain>(context: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    // SAFETY: as in `malloc`.
-    let real = unsafe { wrapped(context) };
-    let Some(thread) = enter() else { return real.calloc(count, size) };
+#[inline(always)]
+fn record_calloc<V: Layout, D: Domain>(
+    thread: &mut Thread,
+    real: &WholeAllocator,
+    count: usize,
+    size: usize,
+) -> *mut c_void {
     thread.inside = IN_ALLOCATOR;
     let pointer = real.calloc(count, size);
-    if !pointer.is_null() {
-        event::allocated::<V>(thread, address(pointer), count * size, D::ALLOCATOR);
-    }
-    thread.inside = OUTSIDE;
-    pointer
+    event::allocated::<V>(thread, pointer, count.wrapping_mul(size), D::ALLOCATOR)
 }
 
-extern "C" fn realloc<V: Layout, D: Domain>(context: *mut c_void, pointer: *mut c_void, size: usize) -> *mut c_void {
-    // SAFETY: as in `malloc`.
-    let real = unsafe { wrapped(context) };
-    let Some(thread) = enter() else { return real.realloc(pointer, size) };
+#[inline(always)]
+fn record_realloc<V: Layout, D: Domain>(
+    thread: &mut Thread,
+    real: &WholeAllocator,
+    pointer: *mut c_void,
+    size: usize,
+) -> *mut c_void {
     let old = event::take(thread, address(pointer));
     thread.inside = IN_ALLOCATOR;
     let new = real.realloc(pointer, size);
-    if new.is_null() {
-        event::put_back(thread, address(pointer), old);
-    } else {
-        event::reallocated::<V>(thread, address(pointer), old, address(new), size, D::ALLOCATOR);
+    if !new.is_null() {
+        return event::reallocated::<V>(thread, address(pointer), old, new, size, D::ALLOCATOR);
     }
+    event::put_back(thread, address(pointer), old);
     thread.inside = OUTSIDE;
     new
 }
 
-extern "C" fn free<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
-    // SAFETY: as in `malloc`.
-    let real = unsafe { wrapped(context) };
-    if pointer.is_null() {
-        return real.free(pointer);
+#[inline(always)]
+fn record_free<V: Layout>(thread: &mut Thread, real: &WholeAllocator, pointer: *mut c_void) {
+    if !pointer.is_null() {
+        event::released::<V>(thread, address(pointer));
     }
-    let Some(thread) = enter() else { return real.free(pointer) };
-    event::released::<V>(thread, address(pointer));
     thread.inside = IN_ALLOCATOR;
     real.free(pointer);
     thread.inside = OUTSIDE;
@@ -116,10 +141,14 @@ extern "C" fn free<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
 /// Wraps whatever serves the domain now.
 fn wrap<V: Layout, D: Domain>(set: usize) {
     let Some(functions) = python::found().allocators() else { return };
-    // SAFETY: `set` is new, so that nobody reads its slots yet; the two functions are CPython's own.
+    let mut now = PyMemAllocator::NONE;
+    // SAFETY: CPython's own function, which writes one PyMemAllocator.
+    unsafe { (functions.get)(D::NUMBER, &raw mut now) };
+    let Some(whole) = now.whole() else { return };
+    // SAFETY: `set` is new, so that nobody reads its slots yet; the function is CPython's own.
     unsafe {
-        let slot = WRAPPED.0.get().cast::<PyMemAllocator>().add(set * 3 + D::NUMBER as usize);
-        (functions.get)(D::NUMBER, slot);
+        let slot = WRAPPED.0.get().cast::<WholeAllocator>().add(set * 3 + D::NUMBER as usize);
+        slot.write(whole);
         let wrapper = PyMemAllocator::new(slot.cast(), malloc::<V, D>, calloc::<V, D>, realloc::<V, D>, free::<V>);
         (functions.set)(D::NUMBER, &raw const wrapper);
     }

@@ -37,30 +37,51 @@ impl PyMemAllocator {
         self.context as usize
     }
 
+    /// The same, if it has all four functions.
+    pub fn whole(&self) -> Option<WholeAllocator> {
+        Some(WholeAllocator {
+            context: self.context,
+            malloc: self.malloc?,
+            calloc: self.calloc?,
+            realloc: self.realloc?,
+            free: self.free?,
+        })
+    }
+}
+
+/// A [`PyMemAllocator`] that lacks no function.
+#[derive(Clone, Copy)]
+pub struct WholeAllocator {
+    context: *mut c_void,
+    malloc: Malloc,
+    calloc: Calloc,
+    realloc: Realloc,
+    free: Free,
+}
+
+impl WholeAllocator {
     /// Its `malloc`.
     #[inline(always)]
     pub fn malloc(&self, size: usize) -> *mut c_void {
-        self.malloc.map_or(core::ptr::null_mut(), |malloc| malloc(self.context, size))
+        (self.malloc)(self.context, size)
     }
 
     /// Its `calloc`.
     #[inline(always)]
     pub fn calloc(&self, count: usize, size: usize) -> *mut c_void {
-        self.calloc.map_or(core::ptr::null_mut(), |calloc| calloc(self.context, count, size))
+        (self.calloc)(self.context, count, size)
     }
 
     /// Its `realloc`.
     #[inline(always)]
     pub fn realloc(&self, pointer: *mut c_void, size: usize) -> *mut c_void {
-        self.realloc.map_or(core::ptr::null_mut(), |realloc| realloc(self.context, pointer, size))
+        (self.realloc)(self.context, pointer, size)
     }
 
     /// Its `free`.
     #[inline(always)]
     pub fn free(&self, pointer: *mut c_void) {
-        if let Some(free) = self.free {
-            free(self.context, pointer);
-        }
+        (self.free)(self.context, pointer);
     }
 }
 

@@ -23,10 +23,12 @@ use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{CodeFacts, LiveCode, RawText};
-use memlens_recorder::key_table::Key;
+use memlens_recorder::key_table::{Key, ParentMix};
 
 /// [`Key::instruction`] where no Python frame is running.
 const NO_FRAME: u64 = 1;
+/// [`Stack::top`] of a stack that is not to be trusted. No frame is there, and null means that no frame is running.
+const NOWHERE: *const c_void = core::ptr::without_provenance(1);
 /// [`Entry::node`] of an innermost frame whose node nobody has asked for yet.
 const UNKNOWN_NODE: u32 = u32::MAX;
 /// New frames that one event may find above the kept ones before the slow way is taken.
@@ -69,8 +71,9 @@ struct Entry {
 /// The stack as it was at the last event.
 #[repr(C)]
 pub struct Stack {
-    /// The innermost frame, and the node of its caller.
+    /// The innermost frame, the node of its caller, and that node's part of a key's hash.
     top: *const c_void,
+    top_mix: ParentMix,
     top_parent: u32,
     length: u32,
     entries: *mut Entry,
@@ -79,13 +82,25 @@ pub struct Stack {
 }
 
 impl Stack {
-    const NONE: Self =
-        Self { top: null(), top_parent: NODE_ROOT, length: 0, entries: null_mut(), capacity: 0, code_epoch: 0 };
+    const NONE: Self = Self {
+        top: NOWHERE,
+        top_mix: ParentMix::of(NODE_ROOT),
+        top_parent: NODE_ROOT,
+        length: 0,
+        entries: null_mut(),
+        capacity: 0,
+        code_epoch: 0,
+    };
 
     /// An empty one.
     pub fn new(memory: &mut ProcessMemory) -> Option<Self> {
         let entries = memory.private(FIRST_CAPACITY * size_of::<Entry>())?.as_ptr().cast();
         Some(Self { entries, capacity: FIRST_CAPACITY as u32, code_epoch: agent::code_epoch(), ..Self::NONE })
+    }
+
+    /// What is kept is to be held against the interpreter's frames at the next event.
+    pub fn distrust(&mut self) {
+        self.top = NOWHERE;
     }
 
     /// Forgets the stack.
@@ -146,6 +161,31 @@ impl Stack {
     }
 }
 
+/// The site of `kind` in the usual case: the same frame as at the last event, which has not left since, at a place that was met before.
+///
+/// Budget: five loads in two cache lines of the interpreter's, one key lookup; no store, no call.
+///
+/// # Safety
+/// As [`site`], and the thread was found [open](agent::open_thread) at this event, so that no code object was released since the last one.
+#[inline(always)]
+pub unsafe fn usual_site<V: Layout>(stack: &Stack, writer: &Writer, tstate: *const c_void, kind: Kind) -> Option<u32> {
+    if !V::CAN_SEAL {
+        return None;
+    }
+    // SAFETY: the caller's promise; equal to the innermost frame, `top` is one.
+    unsafe {
+        if V::current_frame(tstate) != stack.top {
+            return None;
+        }
+        let top = thread::as_if_loaded(stack.top);
+        let key = V::instruction_key(top);
+        if seal_of::<V>(top, null()) != Seal::Running {
+            return None;
+        }
+        writer.keys.get_mixed(key, kind.0, stack.top_parent, stack.top_mix)
+    }
+}
+
 /// The site of `kind` at the running instruction of the thread's Python stack.
 ///
 /// Budget: a load and two compares a kept frame, one key lookup a changed frame and one for the site; no lock, no call.
@@ -162,19 +202,6 @@ pub unsafe fn site<V: Layout>(
 ) -> Option<u32> {
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
-    if V::CAN_SEAL && stack.top == top && !top.is_null() && stack.code_epoch == agent::code_epoch() {
-        // The usual case: the same frame as at the last event, which has not left since.
-        let top = thread::as_if_loaded(stack.top);
-        // SAFETY: `top` is the innermost frame of the calling thread.
-        unsafe {
-            let key = V::instruction_key(top);
-            if seal_of::<V>(top, null()) == Seal::Running {
-                #[cfg(feature = "check-stacks")]
-                check::holds::<V>(writer, top, stack.top_parent);
-                return site_at::<V>(writer, stack.top_parent, top, key, kind);
-            }
-        }
-    }
     if top.is_null() {
         return site_at::<V>(writer, NODE_ROOT, top, NO_FRAME, kind);
     }
@@ -210,20 +237,83 @@ fn node_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, ke
 /// As [`site`]; `top` is the innermost frame.
 #[inline(always)]
 unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
-    if !V::CAN_SEAL && stack.top == top && stack.code_epoch == agent::code_epoch() {
-        // SAFETY: the caller's promise; `top` is not null, and so there are entries.
-        if unsafe { is_unchanged_below::<V>(stack.entries, stack.entries.add(stack.length as usize - 1)) } {
-            return Some(stack.top_parent);
+    // SAFETY: the caller's promise; for a `top` that is kept there are entries.
+    unsafe {
+        if V::CAN_SEAL {
+            if let Some(parent) = step::<V>(stack, writer, top) {
+                (stack.top, stack.top_parent, stack.top_mix) = (top, parent, ParentMix::of(parent));
+                return Some(parent);
+            }
+        } else if stack.top == top && stack.code_epoch == agent::code_epoch() {
+            let last = stack.entries.add(stack.length as usize - 1);
+            if is_unchanged_below::<V>(stack.entries, last) {
+                return Some(stack.top_parent);
+            }
         }
     }
     // SAFETY: the caller's promise.
     let parent = unsafe { catch_up::<V>(stack, writer, top) };
     match parent {
-        Some(node) => (stack.top, stack.top_parent) = (top, node),
+        Some(node) => (stack.top, stack.top_parent, stack.top_mix) = (top, node, ParentMix::of(node)),
         // A table is full: what is kept may be half of this and half of that.
-        None => (stack.top, stack.length) = (null(), 0),
+        None => (stack.top, stack.length) = (NOWHERE, 0),
     }
     parent
+}
+
+/// [`catch_up`] for what changes most often: a call, a return, or a return and a call, with a caller's caller that is sealed. `None`, and nothing
+/// has changed, if it was something else.
+///
+/// # Safety
+/// As [`follow`].
+#[inline(always)]
+unsafe fn step<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_void) -> Option<u32> {
+    if stack.length < 3 || stack.code_epoch != agent::code_epoch() {
+        return None;
+    }
+    // SAFETY: the caller's promise. The kept frame is in the chain, for it is `top` or what `top` was called from.
+    unsafe {
+        let last = stack.length as usize - 1;
+        let previous = V::previous(top);
+        let (innermost, caller) = (stack.get(last).frame, stack.get(last - 1).frame);
+        let (kept, is_fresh) = if top == innermost {
+            (last, false)
+        } else if top == caller {
+            (last - 1, false)
+        } else if previous == innermost {
+            (last, true)
+        } else if previous == caller {
+            (last - 1, true)
+        } else {
+            return None;
+        };
+        let (entry, below) = (stack.get(kept), stack.get(kept - 1));
+        let is_sealed = V::previous(entry.frame) == below.frame
+            && below.node != UNKNOWN_NODE
+            && seal_of::<V>(below.frame, entry.frame) == Seal::Waiting;
+        if !is_sealed {
+            return None;
+        }
+        let top_entry = Entry { frame: top, key: V::instruction_key(top), node: UNKNOWN_NODE };
+        if !is_fresh {
+            layout::seal::<V>(top, null());
+            stack.entry(kept).write(top_entry);
+            stack.length = kept as u32 + 1;
+            return Some(below.node);
+        }
+        let key = V::instruction_key(entry.frame);
+        let is_known = key == entry.key && entry.node != UNKNOWN_NODE;
+        let node = if is_known { entry.node } else { node_at::<V>(writer, below.node, entry.frame, key)? };
+        if kept + 2 > stack.capacity as usize {
+            return None;
+        }
+        layout::seal::<V>(entry.frame, top);
+        layout::seal::<V>(top, null());
+        stack.entry(kept).write(Entry { key, node, ..entry });
+        stack.entry(kept + 1).write(top_entry);
+        stack.length = kept as u32 + 2;
+        Some(node)
+    }
 }
 
 /// Whether the frames below the kept frame `entry`, which is in the chain, are the kept ones, at the instructions where they were.
@@ -588,8 +678,17 @@ pub fn forget_code(address: usize) {
 
 /// The slow truth beside the fast answer, at every event (feature `check-stacks`, for tests).
 #[cfg(feature = "check-stacks")]
-mod check {
+pub mod check {
     use super::*;
+
+    /// [`holds`] for what [`usual_site`] has trusted.
+    ///
+    /// # Safety
+    /// As [`site`].
+    pub unsafe fn usual_holds<V: Layout>(stack: &Stack, writer: &mut Writer) {
+        // SAFETY: the caller's promise.
+        unsafe { holds::<V>(writer, stack.top, stack.top_parent) };
+    }
 
     const MAX_DEPTH: usize = 1 << 16;
 
@@ -597,6 +696,9 @@ mod check {
 
     /// Walks the whole chain from the innermost frame, looking at nothing that was kept, and aborts the process if its caller's node is
     /// not `parent`.
+    ///
+    /// # Safety
+    /// As [`site`].
     pub unsafe fn holds<V: Layout>(writer: &mut Writer, top: *const c_void, parent: u32) {
         let mut frames = [null(); 256];
         let (mut frame, mut depth) = (top, 0);

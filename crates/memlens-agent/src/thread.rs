@@ -32,16 +32,21 @@ pub const IN_ALLOCATOR: u32 = 1;
 /// [`Thread::inside`]: recording; an event now comes from a signal handler and is lost.
 pub const IN_RECORDER: u32 = 2;
 
+/// [`Thread::known_tstate`] of a thread that has none. Not null, which is what the interpreter's slot holds between two.
+pub const NO_TSTATE: *const c_void = core::ptr::without_provenance(1);
+
 /// A thread. All zeros is a new one.
 #[repr(C)]
 pub struct Thread {
     /// Keeps the hooks from seeing their own doing: one of the constants above.
     pub inside: u32,
-    /// In which process (see [`crate::agent::generation`]) the rest was set up; 0: not yet.
+    /// The [validity](crate::agent) that the rest was last seen to agree with; 0: never.
+    pub validity: u32,
+    /// In which recording the rest was set up; 0: in none.
     pub generation: u32,
     /// Where the interpreter keeps the running thread state: for this thread (3.12 and newer) or for all.
     pub tstate_slot: *const *const c_void,
-    /// The thread state of this thread in the main interpreter, once it was seen to hold the GIL with it.
+    /// The thread state of this thread in the main interpreter, once it was seen to hold the GIL with it; else [`NO_TSTATE`].
     pub known_tstate: *const c_void,
     /// The block that this thread allocated last, if nothing was allocated since.
     pub last_allocation: usize,

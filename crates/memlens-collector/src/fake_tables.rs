@@ -122,8 +122,11 @@ impl FakeTables {
         let mut put = |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
         put(offset_of!(Counters, count), &figures.count.to_ne_bytes());
         put(offset_of!(Counters, bytes), &figures.bytes.to_ne_bytes());
-        put(offset_of!(Counters, live_count), &figures.live.0.to_ne_bytes());
-        put(offset_of!(Counters, live_bytes), &figures.live.1.to_ne_bytes());
+        put(
+            offset_of!(Counters, gone_count),
+            &(figures.count as u32).wrapping_sub(figures.live.0 as u32).to_ne_bytes(),
+        );
+        put(offset_of!(Counters, gone_bytes), &figures.bytes.wrapping_sub(figures.live.1 as u64).to_ne_bytes());
         put(offset_of!(Counters, peak_count), &figures.peak.0.to_ne_bytes());
         put(offset_of!(Counters, peak_bytes), &figures.peak.1.to_ne_bytes());
         put(offset_of!(Counters, epoch), &figures.epoch.to_ne_bytes());

@@ -1,6 +1,6 @@
 //! The figures of every site, now and at the peak, summed over the lanes.
 use crate::shared_view::SharedView;
-use memlens_format::shared::{Counters, Lane};
+use memlens_format::shared::{Counters, Lane, is_release};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What all lanes together know about one site. Live and peak figures may be negative while the program runs (a lane that
@@ -26,9 +26,13 @@ pub struct SiteTotals {
 }
 
 impl SiteTotals {
+    /// A release site has no blocks of its own.
+    fn hold_nothing(&mut self) {
+        *self = Self { live_count: 0, live_bytes: 0, peak_count: 0, peak_bytes: 0, ..*self };
+    }
+
     fn add(&mut self, counters: &Counters, peak: Peak) {
-        let live_count = counters.live_count.load(Relaxed);
-        let live_bytes = counters.live_bytes.load(Relaxed);
+        let (live_count, live_bytes) = counters.live();
         let is_saved = matches!(peak, Peak::Left { epoch } if counters.epoch.load(Relaxed) == epoch);
         let (peak_count, peak_bytes) = if is_saved {
             (counters.peak_count.load(Relaxed), counters.peak_bytes.load(Relaxed))
@@ -89,6 +93,12 @@ pub fn chunk_totals(view: &SharedView, lanes: &[&Lane], chunk: usize, peak: Peak
             }
             Ok(None) => {}
             Err(_) => is_whole = false,
+        }
+    }
+    let records = view.sites(chunk).unwrap_or_default();
+    for (total, record) in totals.iter_mut().zip(records) {
+        if is_release(record.kind.load(Relaxed)) {
+            total.hold_nothing();
         }
     }
     is_whole

@@ -9,8 +9,8 @@ use crate::shared_view::SharedView;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Unseen};
 use memlens_format::shared::{
-    Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITE_KIND_RELEASE,
-    SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK, STATUS_OFF,
+    Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK, STATUS_OFF,
+    is_release,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -286,10 +286,6 @@ impl Seen {
             live_bytes: now.live_bytes - self.live_bytes,
         }
     }
-}
-
-fn is_release(kind: u32) -> bool {
-    matches!(kind, SITE_KIND_RELEASE | SITE_KIND_RELEASE_FILE)
 }
 
 fn unseen(header: &Header) -> Unseen {

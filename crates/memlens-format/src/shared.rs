@@ -25,12 +25,12 @@
 //! a set of counters with one writer at a time: lane 0 belongs to whoever holds the main interpreter's GIL (before there
 //! is one: to the main thread), each other lane to one thread that allocates without it. The truth about a site is the
 //! sum over the lanes.
-use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// `b"MLENSSHM"`, little-endian: the first eight bytes of the file, written by the agent when the tables are ready.
 pub const SHARED_MAGIC: u64 = u64::from_le_bytes(*b"MLENSSHM");
 /// Version of this layout. Agent and collector come from one build; a difference means a mixed installation.
-pub const SHARED_VERSION: u32 = 1;
+pub const SHARED_VERSION: u32 = 2;
 
 /// Records in one chunk of nodes.
 pub const NODES_PER_CHUNK: usize = 4096;
@@ -52,6 +52,11 @@ pub const MAX_LANES: usize = 1024;
 pub const SITE_KIND_RELEASE: u32 = 0xff;
 /// [`SITE_KIND_RELEASE`] for file-backed mappings, which are never part of the heap.
 pub const SITE_KIND_RELEASE_FILE: u32 = 0xfe;
+
+/// Whether a site of this kind is one of releases.
+pub const fn is_release(kind: u32) -> bool {
+    matches!(kind, SITE_KIND_RELEASE | SITE_KIND_RELEASE_FILE)
+}
 
 /// Node 0: the root, above every Python stack. Its record is all zeros.
 pub const NODE_ROOT: u32 = 0;
@@ -211,12 +216,13 @@ pub struct Counters {
     pub count: AtomicU64,
     /// Bytes asked for. For a release site: bytes released.
     pub bytes: AtomicU64,
-    /// Bytes now live; negative where this lane releases what another allocated.
-    pub live_bytes: AtomicI64,
+    /// Bytes of this site's blocks that are gone. What is live is the difference, negative where this lane releases what
+    /// another allocated: so an allocation changes two figures, not four.
+    pub gone_bytes: AtomicU64,
     /// Bytes live at the peak of `epoch`.
     pub peak_bytes: AtomicI64,
-    /// Blocks now live (wraps).
-    pub live_count: AtomicI32,
+    /// Blocks of this site that are gone (wraps).
+    pub gone_count: AtomicU32,
     /// Blocks live at the peak of `epoch` (wraps).
     pub peak_count: AtomicI32,
     /// [`Header::epoch`] when this was last touched.
@@ -225,6 +231,16 @@ pub struct Counters {
     pub temporary_count: AtomicU64,
     /// Their bytes.
     pub temporary_bytes: AtomicU64,
+}
+
+impl Counters {
+    /// Blocks (wraps) and bytes now live. Means nothing for a release site.
+    #[inline(always)]
+    pub fn live(&self) -> (i32, i64) {
+        let count = (self.count.load(Relaxed) as u32).wrapping_sub(self.gone_count.load(Relaxed));
+        let bytes = self.bytes.load(Relaxed).wrapping_sub(self.gone_bytes.load(Relaxed));
+        (count as i32, bytes as i64)
+    }
 }
 
 const _: () = assert!(size_of::<NodeRecord>() == 16);

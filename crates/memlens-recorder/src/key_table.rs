@@ -22,12 +22,29 @@ impl Key {
         u32::from(kind) << 24 | parent
     }
 
-    /// Every bit of the key reaches the upper half of the second product, which is what is used: the same instruction under many parents,
-    /// and many instructions under one, must not gather in runs.
     #[inline(always)]
     fn hash(self) -> u64 {
-        let context = u64::from(self.context).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (self.instruction ^ context).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
+        Self::hash_mixed(self.instruction, (self.context >> 24) as u8, ParentMix::of(self.context & 0x00ff_ffff))
+    }
+
+    /// Every bit of the key reaches the upper half of the last product, which is what is used: the same instruction under many parents,
+    /// and many instructions under one, must not gather in runs. The kind is mostly known when this is compiled.
+    #[inline(always)]
+    fn hash_mixed(instruction: u64, kind: u8, parent: ParentMix) -> u64 {
+        let kind = u64::from(u32::from(kind).wrapping_mul(0x9E37_79B1) >> 1);
+        (instruction.wrapping_add(kind) ^ parent.0).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
+    }
+}
+
+/// A parent's part of the hash, for those that ask under one parent many times.
+#[derive(Clone, Copy, Debug)]
+pub struct ParentMix(u64);
+
+impl ParentMix {
+    /// Of a node, below 2^24.
+    #[inline(always)]
+    pub const fn of(parent: u32) -> Self {
+        Self((parent as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 }
 
@@ -63,7 +80,19 @@ impl KeyTable {
     /// Budget: one multiplication, one cache line.
     #[inline(always)]
     pub fn get(&self, key: Key) -> Option<u32> {
-        let mut index = key.hash() as usize;
+        self.find(key, key.hash())
+    }
+
+    /// [`KeyTable::get`] of an instruction and a kind under `parent`, whose mix is known.
+    #[inline(always)]
+    pub fn get_mixed(&self, instruction: u64, kind: u8, parent: u32, mix: ParentMix) -> Option<u32> {
+        let key = Key { instruction, context: Key::context(parent, kind) };
+        self.find(key, Key::hash_mixed(instruction, kind, mix))
+    }
+
+    #[inline(always)]
+    fn find(&self, key: Key, hash: u64) -> Option<u32> {
+        let mut index = hash as usize;
         loop {
             // SAFETY: `entry` returns a slot of the table.
             let entry = unsafe { self.entry(index).as_ref() };

@@ -130,22 +130,23 @@ impl Lane {
     fn touch(&self, counters: &Counters) {
         let epoch = self.header.epoch.load(Relaxed);
         if counters.epoch.load(Relaxed) != epoch {
-            counters.peak_bytes.store(counters.live_bytes.load(Relaxed), Relaxed);
-            counters.peak_count.store(counters.live_count.load(Relaxed), Relaxed);
+            let (count, bytes) = counters.live();
+            counters.peak_bytes.store(bytes, Relaxed);
+            counters.peak_count.store(count, Relaxed);
             counters.epoch.store(epoch, Relaxed);
         }
     }
 
-    /// Whether the site is one of the first [`NEAR_SITES`], and this is lane 0.
+    /// Whether lane 0 has the site's counters where the `_near` functions look for them.
     #[inline(always)]
-    pub fn is_near(&self, site: u32) -> bool {
-        site < self.near_count
+    pub fn is_near(site: u32) -> bool {
+        site < NEAR_SITES as u32
     }
 
     #[inline(always)]
     fn near(&self, site: u32) -> &Counters {
-        debug_assert!(self.is_near(site));
-        // SAFETY: the callers of the `_near` functions have asked `is_near`.
+        debug_assert!(self.is_main && Self::is_near(site));
+        // SAFETY: the `_near` functions are for lane 0 and for sites that `is_near` said yes to.
         unsafe { self.near.add(site as usize).as_ref() }
     }
 
@@ -162,14 +163,17 @@ impl Lane {
     ///
     /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
     #[inline(always)]
-    pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: bool) {
-        let live = self.shared.live_bytes.load(Relaxed);
-        let total = live + self.header.others_bytes.load(Relaxed);
-        if total > self.header.peak_bytes.load(Relaxed) {
-            leave_peak(self.header, total);
+    pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: impl FnOnce() -> bool) {
+        self.leave_main_peak_if_there();
+        add_signed(&self.shared.live_bytes, -(size as i64));
+        let owner = self.near(owner);
+        self.count_gone(owner, size, 1);
+        if temporary() {
+            count_temporary(owner, size);
         }
-        self.count_released(self.near(owner), self.near(here), size, 1, temporary);
-        self.shared.live_bytes.store(live - size as i64, Relaxed);
+        let here = self.near(here);
+        add(&here.count, 1);
+        add(&here.bytes, size);
     }
 
     #[inline(always)]
@@ -177,21 +181,23 @@ impl Lane {
         self.touch(counters);
         add(&counters.count, 1);
         add(&counters.bytes, size);
-        add_signed(&counters.live_bytes, size as i64);
-        counters.live_count.store(counters.live_count.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     #[inline(always)]
     fn count_released(&self, owner: &Counters, here: &Counters, size: u64, blocks: i32, temporary: bool) {
-        self.touch(owner);
-        add_signed(&owner.live_bytes, -(size as i64));
-        owner.live_count.store(owner.live_count.load(Relaxed).wrapping_sub(blocks), Relaxed);
+        self.count_gone(owner, size, blocks);
         if temporary {
-            add(&owner.temporary_count, 1);
-            add(&owner.temporary_bytes, size);
+            count_temporary(owner, size);
         }
         add(&here.count, 1);
         add(&here.bytes, size);
+    }
+
+    #[inline(always)]
+    fn count_gone(&self, owner: &Counters, size: u64, blocks: i32) {
+        self.touch(owner);
+        add(&owner.gone_bytes, size);
+        owner.gone_count.store(owner.gone_count.load(Relaxed).wrapping_add(blocks as u32), Relaxed);
     }
 
     /// An allocation. False if the site has no counters yet ([`Lane::make_chunk`]).
@@ -231,17 +237,17 @@ impl Lane {
     pub fn vanished(&self, owner: u32, size: u64) {
         let Some(owner) = self.counters(owner) else { return };
         self.leave_peak_if_there();
-        self.touch(owner);
-        add_signed(&owner.live_bytes, -(size as i64));
-        owner.live_count.store(owner.live_count.load(Relaxed).wrapping_sub(1), Relaxed);
+        self.count_gone(owner, size, 1);
         add_signed(&self.shared.live_bytes, -(size as i64));
     }
 
     #[inline(always)]
     fn leave_peak_if_there(&self) {
-        if !self.is_main {
-            return self.leave_peak_without_gil();
-        }
+        if self.is_main { self.leave_main_peak_if_there() } else { self.leave_peak_without_gil() }
+    }
+
+    #[inline(always)]
+    fn leave_main_peak_if_there(&self) {
         let total = self.shared.live_bytes.load(Relaxed) + self.header.others_bytes.load(Relaxed);
         if total > self.header.peak_bytes.load(Relaxed) {
             leave_peak(self.header, total);
@@ -303,10 +309,23 @@ fn leave_peak(header: &Header, total: i64) {
     if header.lane_count.load(Relaxed) <= 1 {
         header.peak_bytes.store(total, Relaxed);
         add(&header.epoch, 1);
-    } else if header.peak_bytes.fetch_max(total, Relaxed) < total {
-        header.epoch.fetch_add(1, Relaxed);
+    } else {
+        leave_peak_with_others(header, total);
     }
     header.peak_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
+}
+
+#[inline(never)]
+fn leave_peak_with_others(header: &Header, total: i64) {
+    if header.peak_bytes.fetch_max(total, Relaxed) < total {
+        header.epoch.fetch_add(1, Relaxed);
+    }
+}
+
+#[inline(always)]
+fn count_temporary(owner: &Counters, size: u64) {
+    add(&owner.temporary_count, 1);
+    add(&owner.temporary_bytes, size);
 }
 
 #[cfg(test)]
@@ -372,7 +391,7 @@ mod tests {
             for site in 1..=20 {
                 let counters = lane.counters(site).unwrap();
                 let saved = counters.epoch.load(Relaxed) == header.epoch.load(Relaxed) && !is_now;
-                let bytes = if saved { &counters.peak_bytes } else { &counters.live_bytes }.load(Relaxed);
+                let bytes = if saved { counters.peak_bytes.load(Relaxed) } else { counters.live().1 };
                 figures.insert(site, bytes);
             }
             figures.retain(|_, bytes| *bytes != 0);

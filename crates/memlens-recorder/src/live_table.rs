@@ -4,34 +4,35 @@
 //!
 //! ```text
 //!  word 0   31                                5 4       0
-//!          ┌───────────────────────────────────┬─────────┐   tag 0..=16   the size itself; one granule
+//!          ┌───────────────────────────────────┬─────────┐   tag 1..=17   the size and 1; one granule
 //!          │ site (27 bits)                    │ tag     │   TAG_SIZED    word 1 is the size
 //!          └───────────────────────────────────┴─────────┘   TAG_CODE     as TAG_SIZED, and a known code object lies here
 //!  word 1   size, up to 4 GiB                                TAG_ELSEWHERE size in the side table
 //! ```
 //!
-//! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": site
-//! 0 is none. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
+//! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": so one comparison
+//! tells ordinary blocks from the rest. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
 //! are kept in the side table, a small hash table under a lock.
 //!
-//! Three levels, made on demand: 2^11 roots (in place) → 2^12 middles → leaves of 2^20 words for 16 MiB of addresses each. No hashing, no
-//! growth pauses; dense small objects cost a quarter of their size, large blocks nearly nothing.
+//! Two levels: 2^21 pointers in place (of which the kernel gives only the pages that are touched) → leaves of 2^22 words for 64 MiB of
+//! addresses each, made on demand and as sparse. No hashing, no growth pauses; dense small objects cost a quarter of their size, large
+//! blocks nearly nothing.
 use crate::memory::{Memory, private_array};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 const GRANULE_BITS: u32 = 4;
-const LEAF_BITS: u32 = 20;
-const MIDDLE_BITS: u32 = 12;
-const ROOT_BITS: u32 = 47 - GRANULE_BITS - LEAF_BITS - MIDDLE_BITS;
+const LEAF_BITS: u32 = 22;
+const LEAVES: usize = 1 << (47 - GRANULE_BITS - LEAF_BITS);
 const LEAF_WORDS: usize = 1 << LEAF_BITS;
-const MIDDLES: usize = 1 << MIDDLE_BITS;
+/// Leaves that [`LiveTable::clear`] need not look for: of a heap that spans 64 GiB.
+const NOTED_LEAVES: usize = 1 << 10;
 
 const TAG_MASK: u32 = 31;
-const TAG_INLINE_MAX: u32 = 16;
-const TAG_SIZED: u32 = 17;
-const TAG_CODE: u32 = 18;
-const TAG_ELSEWHERE: u32 = 19;
+const INLINE_MAX: u32 = 16;
+const TAG_SIZED: u32 = INLINE_MAX + 2;
+const TAG_CODE: u32 = TAG_SIZED + 1;
+const TAG_ELSEWHERE: u32 = TAG_SIZED + 2;
 
 /// A block that the table knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Taken {
     /// An ordinary block, of which [`Taken::site`] and [`Taken::size`] tell all. Else ask [`LiveTable::resolve`].
     #[inline(always)]
     pub fn is_plain(self) -> bool {
-        self.tag() <= TAG_SIZED && !self.is_nothing()
+        self.tag().wrapping_sub(1) < TAG_SIZED
     }
 
     #[inline(always)]
@@ -78,32 +79,71 @@ impl Taken {
     /// The bytes asked for.
     #[inline(always)]
     pub fn size(self) -> u64 {
-        if self.tag() <= TAG_INLINE_MAX { u64::from(self.tag()) } else { self.0 >> 32 }
+        if self.tag() < TAG_SIZED { u64::from(self.tag() - 1) } else { self.0 >> 32 }
+    }
+}
+
+/// An ordinary block that is still in the table.
+pub struct Plain<'a> {
+    word: &'a AtomicU32,
+    next: &'a AtomicU32,
+    value: u32,
+    less: u32,
+}
+
+impl Plain<'_> {
+    /// The site that allocated it.
+    #[inline(always)]
+    pub fn site(&self) -> u32 {
+        self.value >> 5
+    }
+
+    /// Takes it out. Returns the bytes asked for.
+    #[inline(always)]
+    pub fn take(self) -> u64 {
+        self.word.store(0, Relaxed);
+        if self.less < TAG_SIZED - 1 {
+            return u64::from(self.less);
+        }
+        let size = self.next.load(Relaxed);
+        self.next.store(0, Relaxed);
+        u64::from(size)
     }
 }
 
 /// The table. All zeros is an empty one.
 pub struct LiveTable {
-    roots: [AtomicPtr<AtomicPtr<AtomicU32>>; 1 << ROOT_BITS],
+    leaves: [AtomicPtr<AtomicU32>; LEAVES],
+    /// The indices of the first leaves that were made, and how many were made in all.
+    noted: [AtomicU32; NOTED_LEAVES],
+    leaf_count: AtomicU32,
     side: SideTable,
+}
+
+/// Which granule begins at the address, in the low 43 bits; more than those if none does, or not in the user's half: so one comparison tells.
+#[inline(always)]
+fn granule(address: usize) -> usize {
+    address.rotate_right(GRANULE_BITS)
 }
 
 impl LiveTable {
     /// An empty table.
     pub const fn new() -> Self {
-        Self { roots: [const { AtomicPtr::new(null_mut()) }; 1 << ROOT_BITS], side: SideTable::new() }
+        Self {
+            leaves: [const { AtomicPtr::new(null_mut()) }; LEAVES],
+            noted: [const { AtomicU32::new(0) }; NOTED_LEAVES],
+            leaf_count: AtomicU32::new(0),
+            side: SideTable::new(),
+        }
     }
 
-    /// Budget: three dependent loads, all of them in L1 in a program with a small heap.
+    /// The words of a granule; `None` if its leaf does not exist, or if no granule begins at the address.
+    ///
+    /// Budget: a load, in L1 in a program with a small heap; two branches.
     #[inline(always)]
     fn words(&self, address: usize) -> Option<NonNull<AtomicU32>> {
-        let granule = address >> GRANULE_BITS;
-        let root = self.roots.get(granule >> (LEAF_BITS + MIDDLE_BITS))?.load(Relaxed);
-        if root.is_null() {
-            return None;
-        }
-        // SAFETY: a non-null root points to MIDDLES pointers, and the index is masked to that.
-        let leaf = unsafe { (*root.add((granule >> LEAF_BITS) & (MIDDLES - 1))).load(Relaxed) };
+        let granule = granule(address);
+        let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Relaxed);
         if leaf.is_null() {
             return None;
         }
@@ -117,7 +157,7 @@ impl LiveTable {
     /// Budget: [`LiveTable::words`], a load and one or two stores in the line that it led to.
     #[inline(always)]
     pub fn insert(&self, address: usize, site: u32, size: u64) -> bool {
-        if address & 15 != 0 || size > u64::from(u32::MAX) {
+        if size > u64::from(u32::MAX) {
             return false;
         }
         let Some(words) = self.words(address) else { return false };
@@ -126,8 +166,8 @@ impl LiveTable {
         if word.load(Relaxed) != 0 {
             return false;
         }
-        if size <= u64::from(TAG_INLINE_MAX) {
-            word.store(site << 5 | size as u32, Relaxed);
+        if size <= u64::from(INLINE_MAX) {
+            word.store(site << 5 | (size as u32 + 1), Relaxed);
         } else {
             next.store(size as u32, Relaxed);
             word.store(site << 5 | TAG_SIZED, Relaxed);
@@ -171,19 +211,34 @@ impl LiveTable {
     /// Budget: [`LiveTable::words`], two loads and a store in the line that it led to; the result fits a register.
     #[inline(always)]
     pub fn take(&self, address: usize) -> Taken {
-        if address & 15 != 0 {
-            return Taken(if self.side.is_empty() { 0 } else { u64::from(TAG_ELSEWHERE) });
-        }
-        let Some(words) = self.words(address) else { return Taken(0) };
+        let Some(words) = self.words(address) else { return self.take_elsewhere(address) };
         // SAFETY: `words` points into a leaf, which has one word to spare.
         let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
         let taken = Taken(u64::from(word.load(Relaxed)) | u64::from(next.load(Relaxed)) << 32);
         word.store(0, Relaxed);
-        if taken.tag() > TAG_INLINE_MAX {
+        if taken.tag() >= TAG_SIZED {
             // Another block may start at the next granule one day. The word behind a small block is a neighbour's already.
             next.store(0, Relaxed);
         }
         taken
+    }
+
+    /// [`LiveTable::take`] for an ordinary block, in two steps: look, and then [`Plain::take`] or leave it. `None` for every other.
+    #[inline(always)]
+    pub fn plain(&self, address: usize) -> Option<Plain<'_>> {
+        let words = self.words(address)?;
+        // SAFETY: `words` points into a leaf, which has one word to spare.
+        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
+        let value = word.load(Relaxed);
+        let less = (value & TAG_MASK).wrapping_sub(1);
+        (less < TAG_SIZED).then_some(Plain { word, next, value, less })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_elsewhere(&self, address: usize) -> Taken {
+        let is_elsewhere = address & 15 != 0 && !self.side.is_empty();
+        Taken(if is_elsewhere { u64::from(TAG_ELSEWHERE) } else { 0 })
     }
 
     /// The block behind what [`LiveTable::take`] returned, for blocks of every kind.
@@ -236,29 +291,33 @@ impl LiveTable {
 
     /// Forgets everything without touching it: the leaves belong to the process that forked this one.
     pub fn clear(&self) {
-        for root in &self.roots {
-            root.store(null_mut(), Relaxed);
+        let count = self.leaf_count.swap(0, Relaxed) as usize;
+        match self.noted.get(..count) {
+            Some(noted) => noted.iter().for_each(|index| self.forget_leaf(index.load(Relaxed) as usize)),
+            None => (0..LEAVES).for_each(|index| self.forget_leaf(index)),
         }
         self.side.entries.store(null_mut(), Relaxed);
         self.side.used.store(0, Relaxed);
         self.side.lock.store(0, Release);
     }
 
-    fn make_leaf(&self, memory: &mut impl Memory, address: usize) -> bool {
-        let granule = address >> GRANULE_BITS;
-        let Some(root) = self.roots.get(granule >> (LEAF_BITS + MIDDLE_BITS)) else { return false };
-        if root.load(Acquire).is_null() {
-            // SAFETY: a null AtomicPtr is all zeros.
-            let Some(middle) = (unsafe { private_array::<AtomicPtr<AtomicU32>>(memory, MIDDLES) }) else {
-                return false;
-            };
-            root.store(middle.as_ptr(), Release);
+    /// What was never written is not written: its page may not exist yet.
+    fn forget_leaf(&self, index: usize) {
+        if let Some(leaf) = self.leaves.get(index).filter(|leaf| !leaf.load(Relaxed).is_null()) {
+            leaf.store(null_mut(), Relaxed);
         }
+    }
+
+    /// Makes the leaf of an address. Call it under the lock.
+    fn make_leaf(&self, memory: &mut impl Memory, address: usize) -> bool {
+        let index = granule(address) >> LEAF_BITS;
+        let Some(place) = self.leaves.get(index) else { return false };
         let Some((leaf, _)) = memory.shared((LEAF_WORDS + 1) * size_of::<u32>()) else { return false };
-        // SAFETY: the root was made above and has MIDDLES entries; the index is masked to that.
-        unsafe {
-            (*root.load(Acquire).add((granule >> LEAF_BITS) & (MIDDLES - 1))).store(leaf.as_ptr().cast(), Release)
-        };
+        let count = self.leaf_count.fetch_add(1, Relaxed) as usize;
+        if let Some(noted) = self.noted.get(count) {
+            noted.store(index as u32, Relaxed);
+        }
+        place.store(leaf.as_ptr().cast(), Release);
         true
     }
 }
@@ -419,6 +478,12 @@ mod tests {
     use std::boxed::Box;
     use std::collections::HashMap;
 
+    /// On the heap from the start: it is too large for a thread's stack.
+    fn table() -> Box<LiveTable> {
+        // SAFETY: all zeros is an empty table.
+        unsafe { Box::<LiveTable>::new_zeroed().assume_init() }
+    }
+
     fn insert(table: &LiveTable, heap: &mut Heap, address: usize, site: u32, size: u64) -> Option<Block> {
         let mut displaced = None;
         if !table.insert(address, site, size) {
@@ -429,7 +494,7 @@ mod tests {
 
     #[test]
     fn equals_a_hash_map_over_many_random_blocks() {
-        let table = Box::new(LiveTable::new());
+        let table = table();
         let mut heap = Heap { next_offset: 4096 };
         let mut model: HashMap<usize, (u32, u64)> = HashMap::new();
         let mut state = 12345u64;
@@ -463,7 +528,7 @@ mod tests {
 
     #[test]
     fn a_size_left_behind_is_not_taken_for_a_block() {
-        let table = Box::new(LiveTable::new());
+        let table = table();
         let mut heap = Heap { next_offset: 4096 };
         assert_eq!(insert(&table, &mut heap, 0x1000, 7, 300), None);
         assert!(table.take_block(0x1000).is_some());
@@ -473,7 +538,7 @@ mod tests {
 
     #[test]
     fn a_code_object_is_told_at_its_release() {
-        let table = Box::new(LiveTable::new());
+        let table = table();
         let mut heap = Heap { next_offset: 4096 };
         insert(&table, &mut heap, 0x1000, 7, 300);
         assert!(table.mark_code(&mut heap, 0x1000));
@@ -485,7 +550,7 @@ mod tests {
 
     #[test]
     fn addresses_beyond_the_user_half_are_refused() {
-        let table = Box::new(LiveTable::new());
+        let table = table();
         let mut heap = Heap { next_offset: 4096 };
         let mut displaced = None;
         assert!(!table.insert_slow(&mut heap, 0xffff_8000_0000_0000, 1, 32, &mut displaced));

@@ -53,14 +53,14 @@ __attribute__((constructor)) static void begin(void)
     struct welcome welcome = {0};
     if (fd < 0)
         return;
-    struct hello hello = {MAGIC, 1, getpid(), getppid(), number("FAKE_PYTHON_VERSION", 0x030c01f0), number("FAKE_PYTHON_KIND", 1), 0};
+    struct hello hello = {MAGIC, SHARED_VERSION, getpid(), getppid(), number("FAKE_PYTHON_VERSION", 0x030c01f0), number("FAKE_PYTHON_KIND", 1), 0};
     send(fd, &hello, sizeof hello, 0);
     int file = receive_welcome(fd, &welcome);
     close(fd);
     struct header *header = NULL;
     if (file >= 0) {
         header = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-        header->version = 1;
+        header->version = SHARED_VERSION;
         header->status = 1;
         header->python_version = hello.python_version;
         header->python_hooked = 1;

@@ -67,7 +67,8 @@ fn fake_agent() -> &'static Path {
     AGENT.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_agent.c");
         let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fake_agent_{}.so", std::process::id()));
-        let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+        let version = format!("-DSHARED_VERSION={}", memlens_format::shared::SHARED_VERSION);
+        let status = Command::new("cc").args(["-shared", "-fPIC", &version, "-o"]).arg(&library).arg(source).status();
         assert!(status.unwrap().success());
         library
     })
