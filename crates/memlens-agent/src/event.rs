@@ -310,6 +310,29 @@ fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     released_slow(writer, site, block.site, block.size, is_temporary);
 }
 
+/// A block is about to be released by whoever holds the GIL, and no stack must be walked: it belongs to none.
+#[cold]
+#[inline(never)]
+pub fn released_between_stacks<V: Layout>(thread: &mut Thread, address: usize) {
+    let taken = take(thread, address);
+    let Some(block) = LIVE.resolve(address, taken).filter(|block| block.site != 0) else {
+        agent::header().unknown_releases.fetch_add(1, Relaxed);
+        return;
+    };
+    let is_temporary = thread.last_allocation == address;
+    thread.stack.distrust();
+    // SAFETY: `PyMem_Free` is called with the GIL, whose holder writes lane 0; without a thread state no frame is read.
+    let (writer, site) = unsafe {
+        let writer = &mut *agent::main_writer();
+        let site = stack::site::<V>(&mut thread.stack, writer, null(), Kind::RELEASE);
+        (writer, site)
+    };
+    match site {
+        Some(site) => released_slow(writer, site, block.site, block.size, is_temporary),
+        None => lost(0),
+    }
+}
+
 /// The block may belong to a site of which this lane has no figures yet.
 #[cold]
 #[inline(never)]

@@ -7,6 +7,7 @@
 use crate::agent;
 use crate::event::{self, address};
 use crate::python::{self, PyMemAllocator, WholeAllocator};
+use crate::switch;
 use crate::thread::{IN_ALLOCATOR, OUTSIDE, Thread};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -91,6 +92,29 @@ hook!(calloc, calloc_slow, <V: Layout, D: Domain>, (count: usize, size: usize) -
 hook!(realloc, realloc_slow, <V: Layout, D: Domain>, (pointer: *mut c_void, size: usize) -> *mut c_void, realloc, record_realloc::<V, D>);
 hook!(free, free_slow, <V: Layout>, (pointer: *mut c_void) -> (), free, record_free::<V>);
 
+/// [`free`] of the mem domain, for versions that have frames on the C stack: greenlet calls it between two stacks.
+#[unsafe(naked)]
+extern "C" fn free_mem<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
+    core::arch::naked_asm!("mov rdx, qword ptr [rsp]", "jmp {}", sym free_mem_called_from::<V>)
+}
+
+extern "C" fn free_mem_called_from<V: Layout>(context: *mut c_void, pointer: *mut c_void, caller: usize) {
+    if switch::is_greenlet(caller) { free_between_stacks::<V>(context, pointer) } else { free::<V>(context, pointer) }
+}
+
+#[cold]
+#[inline(never)]
+fn free_between_stacks<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
+    // SAFETY: CPython hands back the context that it was given.
+    let real = unsafe { wrapped(context) };
+    let thread = agent::open_thread().or_else(agent::enter_slow).filter(|_| !pointer.is_null());
+    let Some(thread) = thread else { return real.free(pointer) };
+    event::released_between_stacks::<V>(thread, address(pointer));
+    thread.inside = IN_ALLOCATOR;
+    real.free(pointer);
+    thread.inside = OUTSIDE;
+}
+
 #[inline(always)]
 fn record_malloc<V: Layout, D: Domain>(thread: &mut Thread, real: &WholeAllocator, size: usize) -> *mut c_void {
     thread.inside = IN_ALLOCATOR;
@@ -149,7 +173,8 @@ fn wrap<V: Layout, D: Domain>(set: usize) {
     unsafe {
         let slot = WRAPPED.0.get().cast::<WholeAllocator>().add(set * 3 + D::NUMBER as usize);
         slot.write(whole);
-        let wrapper = PyMemAllocator::new(slot.cast(), malloc::<V, D>, calloc::<V, D>, realloc::<V, D>, free::<V>);
+        let free = if D::NUMBER == MEM && V::MINOR >= 11 { free_mem::<V> } else { free::<V> };
+        let wrapper = PyMemAllocator::new(slot.cast(), malloc::<V, D>, calloc::<V, D>, realloc::<V, D>, free);
         (functions.set)(D::NUMBER, &raw const wrapper);
     }
 }

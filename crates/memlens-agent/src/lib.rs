@@ -6,7 +6,7 @@
 //!
 //! - [`hook_c`], [`hook_mapping`], [`hook_python`]: the entry points, each a few lines around the real function;
 //! - [`event`]: an allocation or a release, from the moment that its block is known;
-//! - [`stack`]: which frames are running, at a cost of what changed since the last event;
+//! - [`stack`]: which frames are running, at a cost of what changed since the last event; [`switch`]: when none is;
 //! - [`agent`]: the one global state; [`thread`]: the state of each thread; [`lock`];
 //! - [`python`]: what is known of the interpreter; [`process_memory`]: where memory comes from; [`connect`]: how it all begins.
 //!
@@ -23,6 +23,7 @@ mod process_memory;
 mod python;
 mod real;
 mod stack;
+mod switch;
 mod thread;
 
 /// Runs when the library is loaded, unless an allocation came first.

@@ -36,6 +36,8 @@ const MAX_FRESH: usize = 16;
 /// How far to look for a frame that does not lie where the order of addresses suggests (generators live in the heap).
 const PROBES: usize = 3;
 const FIRST_CAPACITY: usize = 128;
+/// No recursion is deeper than this; a chain that goes in a circle is.
+const MAX_DEPTH: u32 = 1 << 22;
 
 /// What is asked at a place: a node, a site of an allocator, or a release site.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -288,10 +290,14 @@ unsafe fn step<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const c_
             return None;
         };
         let (entry, below) = (stack.get(kept), stack.get(kept - 1));
-        let is_sealed = V::previous(entry.frame) == below.frame
+        let is_at_rest = V::previous(entry.frame) == below.frame
             && below.node != UNKNOWN_NODE
-            && seal_of::<V>(below.frame, entry.frame) == Seal::Waiting;
-        if !is_sealed {
+            && match seal_of::<V>(below.frame, entry.frame) {
+                Seal::Waiting => true,
+                Seal::Running => V::instruction_key(below.frame) == below.key,
+                Seal::Broken => false,
+            };
+        if !is_at_rest {
             return None;
         }
         let top_entry = Entry { frame: top, key: V::instruction_key(top), node: UNKNOWN_NODE };
@@ -482,7 +488,7 @@ unsafe fn rebuild<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const
             }
             V::instruction_key(frame)
         };
-        if !stack.push(Entry { frame, key, node: UNKNOWN_NODE }) {
+        if stack.length == MAX_DEPTH || !stack.push(Entry { frame, key, node: UNKNOWN_NODE }) {
             stack.length = 0;
             return None;
         }
