@@ -1,7 +1,7 @@
 //! `cargo xtask test`: format, lints, build and every test, on every interpreter found.
 use crate::interpreter::{self, Interpreter};
 use crate::shell::{self, Outcome};
-use crate::{flights, sid, stdlib};
+use crate::{flights, sid, stdlib, venv};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -30,9 +30,23 @@ pub fn run(arguments: &[String]) -> Outcome {
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
+    tests.env("MEMLENS_TEST_GREENLETS", paths(&with_greenlets(&interpreters)));
     let outcome = shell::run(&mut tests);
     eprintln!("\n{}", machine(&interpreters, &builds));
     stdlib_outcome.and(outcome)
+}
+
+/// Environments with greenlet and gevent, of one interpreter of each way in which frames are laid out.
+fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+    let requirements = shell::root().join("tests/programs/greenlet_requirements.txt");
+    let mut environments = Vec::new();
+    for interpreter in interpreters.iter().filter(|interpreter| !matches!(interpreter.minor, 9 | 10)) {
+        match venv::python_with("greenlet", interpreter, &requirements) {
+            Ok(path) => environments.push(Interpreter { path, ..interpreter.clone() }),
+            Err(reason) => eprintln!("greenlets are not tested on {}: {reason}", interpreter.version()),
+        }
+    }
+    environments
 }
 
 /// The agent that holds every stack against a full walk, apart from the others' target folder.

@@ -27,13 +27,18 @@ fn create(interpreter: &Interpreter, folder: &Path) -> Outcome {
     run(command.args(["-m", "venv", "--clear", "--without-pip"]).arg(folder))
 }
 
-/// By the interpreter's own pip (`pip --python` is there from 22.3 on), else by the one that `ensurepip` unpacks.
+/// By the interpreter's own pip (`pip --python` is there from 22.3 on), else by the wheel of pip that Debian puts beside an
+/// interpreter, else by the one that `ensurepip` unpacks.
 fn install(interpreter: &Interpreter, folder: &Path, requirements: &Path) -> Outcome {
     let python = folder.join("bin/python");
     let mut command = if outer_pip_serves(interpreter, &python) {
         let mut outer = Command::new(&interpreter.path);
         outer.args(["-m", "pip", "--python"]).arg(&python);
         outer
+    } else if let Some(wheel) = pip_wheel(interpreter) {
+        let mut inner = Command::new(&python);
+        inner.arg(wheel.join("pip"));
+        inner
     } else {
         run(Command::new(&python).args(["-m", "ensurepip", "--default-pip"]))?;
         let mut inner = Command::new(&python);
@@ -41,6 +46,13 @@ fn install(interpreter: &Interpreter, folder: &Path, requirements: &Path) -> Out
         inner
     };
     run(command.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements))
+}
+
+/// `share/python-wheels/pip-*.whl`, which Python can run as it is.
+fn pip_wheel(interpreter: &Interpreter) -> Option<PathBuf> {
+    let folder = interpreter.path.parent()?.parent()?.join("share/python-wheels");
+    let is_pip = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("pip-"));
+    std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).find(is_pip)
 }
 
 fn outer_pip_serves(interpreter: &Interpreter, python: &Path) -> bool {

@@ -6,6 +6,6 @@ use recording::{pythons_with_greenlets, random_stacks};
 #[test]
 fn random_stacks_with_greenlets_and_gevent() {
     for python in pythons_with_greenlets() {
-        random_stacks::compare_in(&python, "greenlet_stacks.py", 4_000);
+        random_stacks::compare_in(&python, "greenlet_stacks.py", 1_500);
     }
 }

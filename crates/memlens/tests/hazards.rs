@@ -185,6 +185,11 @@ fn finalizers_in_the_middle_of_allocations() {
     everywhere("gc_cycles.py", |_| {});
 }
 
+#[test]
+fn users_of_trace_profile_and_monitoring_are_undisturbed() {
+    everywhere("tracers.py", |observed| assert_made(observed, "kept_to_the_end", 1, 2_000_000));
+}
+
 /// What a program preloads itself stays preloaded, in front of memlens or behind it.
 #[test]
 fn a_preload_that_is_already_there() {
