@@ -211,9 +211,23 @@ fn allocated_moved<V: Layout>(
         } else {
             allocated_rare::<V>(thread, address(block), size, allocator);
         }
+    } else {
+        refused::<V>(thread, size, allocator);
     }
     thread.inside = OUTSIDE;
     block
+}
+
+/// There was no memory: most programs end soon after.
+#[cold]
+#[inline(never)]
+fn refused<V: Layout>(thread: &mut Thread, size: usize, allocator: Allocator) {
+    let site = here::<V>(thread, Kind::allocation(allocator)).map_or(0, |(_, site)| site);
+    let header = agent::header();
+    header.refused_bytes.store(size as u64, Relaxed);
+    header.refused_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
+    header.refused_site.store(site, Relaxed);
+    header.refused_count.fetch_add(1, Relaxed);
 }
 
 /// No GIL, a new leaf of the table, a rare kind of block, or one of a site beyond the first thousands.

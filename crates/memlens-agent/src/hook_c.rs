@@ -81,8 +81,7 @@ unsafe fn resize(
         return (chosen().reallocated)(thread, address(pointer), old, new, size, allocator);
     }
     event::put_back(thread, address(pointer), old);
-    thread.inside = OUTSIDE;
-    new
+    (chosen().allocated)(thread, new, size, allocator)
 }
 
 /// A block of the start-up arena grows: it moves to the real allocator.
@@ -120,9 +119,9 @@ pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usi
     thread.inside = IN_ALLOCATOR;
     // SAFETY: as above.
     let status = unsafe { real::posix_memalign(result, alignment, size) };
-    if status == 0 {
-        // SAFETY: the call succeeded, and so has written the pointer.
-        let pointer = unsafe { *result };
+    if status == 0 || status == libc::ENOMEM {
+        // SAFETY: a call that succeeded has written the pointer.
+        let pointer = if status == 0 { unsafe { *result } } else { core::ptr::null_mut() };
         (chosen().allocated)(thread, pointer, size, Allocator::PosixMemalign);
     }
     thread.inside = OUTSIDE;

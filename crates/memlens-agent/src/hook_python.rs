@@ -148,8 +148,7 @@ fn record_realloc<V: Layout, D: Domain>(
         return event::reallocated::<V>(thread, address(pointer), old, new, size, D::ALLOCATOR);
     }
     event::put_back(thread, address(pointer), old);
-    thread.inside = OUTSIDE;
-    new
+    event::allocated::<V>(thread, new, size, D::ALLOCATOR)
 }
 
 #[inline(always)]

@@ -203,7 +203,8 @@ impl Salvage {
 
     fn missing(&self) -> Vec<Section> {
         let is_missing = |section: &Section| match section {
-            Section::End => false,
+            // Captures from before it was written have none.
+            Section::End | Section::Shortage => false,
             Section::Slices if self.skipped_slices => false,
             section => !self.decoder.has(*section),
         };

@@ -6,6 +6,7 @@ use crate::pace::Pace;
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, Server};
 use crate::session::{Admission, Closed, Newcomer, Reading, Session};
+use crate::shortage::Bounds;
 use crate::slice_log::SliceLog;
 use crate::timeline::Timeline;
 use memlens_format::capture::{Capture, Meta, Point};
@@ -37,6 +38,7 @@ struct Root {
     pid: u32,
     end: OwnedFd,
     info: ProcessInfo,
+    bounds: Bounds,
 }
 
 enum Slot {
@@ -102,6 +104,7 @@ impl Collector {
             pid: root_pid,
             end: pidfd_open(pid, PidfdFlags::empty()).map_err(error)?,
             info: ProcessInfo::new(root_pid),
+            bounds: Bounds::of(root_pid),
         });
         Ok(())
     }
@@ -118,6 +121,9 @@ impl Collector {
                 }
             }
             if ready.root {
+                if let Some(root) = &mut self.root {
+                    root.bounds.read_limits(root.pid);
+                }
                 return Ok(Step::RootEnded);
             }
             for index in ready.ended {
@@ -152,6 +158,10 @@ impl Collector {
         meta.started_unix_ns = self.started_unix_ns;
         meta.duration_ns = end_ns;
         meta.unseen.unrecorded_processes = self.unrecorded_processes;
+        let refusals = closed.iter().filter_map(|session| session.refusal.clone());
+        let refusal = refusals.max_by_key(|refusal| refusal.time_ns);
+        meta.shortage = self.root.as_ref().and_then(|root| root.bounds.shortage(meta.exit, refusal, end_ns));
+        meta.exit.out_of_memory = meta.shortage.is_some();
         let capture = ending::assemble(ending::Ending {
             meta,
             root_pid: self.root.as_ref().map_or(0, |root| root.pid),

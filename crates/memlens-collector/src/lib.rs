@@ -32,6 +32,7 @@ mod process_info;
 mod server;
 mod session;
 mod shared_view;
+mod shortage;
 mod slice_log;
 mod text;
 mod timeline;

@@ -6,6 +6,7 @@ use crate::peak::{Peak, SiteTotals, chunk_totals};
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, SharedFile};
 use crate::shared_view::SharedView;
+use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Unseen};
 use memlens_format::shared::{
@@ -117,6 +118,8 @@ pub struct Closed {
     pub overhead_ns: u64,
     /// Why its part of the capture is not complete; empty if it is.
     pub incomplete_reason: String,
+    /// The last allocation that was refused.
+    pub refusal: Option<Refusal>,
 }
 
 impl Session {
@@ -250,6 +253,7 @@ impl Session {
             unseen: unseen(header),
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),
+            refusal: is_ready.then(|| Refusal::read(&self.view)).flatten(),
         }
     }
 

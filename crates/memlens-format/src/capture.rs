@@ -88,6 +88,27 @@ pub struct Meta {
     pub unseen: Unseen,
     /// Estimated time that recording took; 0 where it is not known.
     pub overhead_ns: u64,
+    /// What is known of the want of memory that ended the program; `None` if that was not its end.
+    pub shortage: Option<Shortage>,
+}
+
+/// A want of memory, and what is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// The bound that was met, in words that follow "limit": "of the control group"; empty if it is not known.
+    pub bound: String,
+    /// That bound in bytes; 0 if it is not known.
+    pub limit_bytes: u64,
+    /// Processes that the kernel killed for want of memory.
+    pub killed: u64,
+    /// Allocations that were refused.
+    pub refused: u64,
+    /// Bytes that the last of those asked for.
+    pub refused_bytes: u64,
+    /// When the kernel killed or the last allocation was refused, since the start.
+    pub time_ns: u64,
+    /// Where the last refused allocation was asked for: function, file and line, innermost first.
+    pub refused_stack: Vec<(String, String, u32)>,
 }
 
 /// How the program ended.
@@ -97,7 +118,7 @@ pub struct Exit {
     pub code: Option<i32>,
     /// Signal number, if one ended it.
     pub signal: Option<i32>,
-    /// The out-of-memory killer did it.
+    /// It ended for want of memory: [`Meta::shortage`] says more.
     pub out_of_memory: bool,
 }
 

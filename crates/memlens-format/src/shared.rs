@@ -134,6 +134,17 @@ pub struct Header {
     /// Live bytes of file-backed mappings.
     pub file_mapped_bytes: AtomicI64,
 
+    /// Allocations that were refused: the allocator had no memory.
+    pub refused_count: AtomicU64,
+    /// Bytes that the last of them asked for.
+    pub refused_bytes: AtomicU64,
+    /// [`Header::clock_ns`] at that moment.
+    pub refused_time_ns: AtomicU64,
+    /// Where that was: a site, or 0.
+    pub refused_site: AtomicU32,
+    /// Unused, 0.
+    pub reserved: AtomicU32,
+
     /// Offsets of the chunks.
     pub node_chunks: [AtomicU64; NODE_CHUNKS],
     /// Offsets of the chunks.

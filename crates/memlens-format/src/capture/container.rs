@@ -54,13 +54,15 @@ pub enum Section {
     Timeline,
     /// [`super::Slice`]s.
     Slices,
+    /// [`super::Shortage`]: only in captures of programs that had one.
+    Shortage,
     /// Nothing: it says that the file is whole.
     End,
 }
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Meta,
         Self::Processes,
         Self::Strings,
@@ -70,6 +72,7 @@ impl Section {
         Self::Releases,
         Self::Timeline,
         Self::Slices,
+        Self::Shortage,
         Self::End,
     ];
 
@@ -85,6 +88,7 @@ impl Section {
             Self::Releases => *b"FREE",
             Self::Timeline => *b"TIME",
             Self::Slices => *b"SLIC",
+            Self::Shortage => *b"WANT",
             Self::End => *b"END.",
         }
     }
@@ -106,6 +110,7 @@ impl Section {
             Self::Releases => "releases",
             Self::Timeline => "timeline",
             Self::Slices => "slices",
+            Self::Shortage => "shortage",
             Self::End => "end",
         }
     }

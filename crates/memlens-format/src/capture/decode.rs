@@ -4,8 +4,8 @@
 //! The layout is told in the `encode` module.
 use super::varint::PayloadReader;
 use super::{
-    Capture, Change, Exit, Frame, FrameId, Meta, Node, NodeId, Point, Process, Release, Section, Site, SiteId, Slice,
-    StringId, Unseen,
+    Capture, Change, Exit, Frame, FrameId, Meta, Node, NodeId, Point, Process, Release, Section, Shortage, Site,
+    SiteId, Slice, StringId, Unseen,
 };
 use crate::Allocator;
 use alloc::vec::Vec;
@@ -79,6 +79,7 @@ impl Decoder {
             }
             Section::Timeline => capture.timeline = decode_timeline(reader)?,
             Section::Slices => capture.slices = decode_slices(reader, capture.sites.len())?,
+            Section::Shortage => capture.meta.shortage = decode_shortage(reader)?,
             Section::End => {}
         }
         Ok(())
@@ -100,6 +101,7 @@ impl Decoder {
             Section::Releases => capture.releases.clear(),
             Section::Timeline => capture.timeline.clear(),
             Section::Slices => capture.slices.clear(),
+            Section::Shortage => capture.meta.shortage = None,
             Section::End => {}
         }
     }
@@ -112,6 +114,7 @@ fn needs(section: Section) -> &'static [Section] {
         Section::Nodes => &[Section::Frames],
         Section::Sites | Section::Releases => &[Section::Processes, Section::Nodes],
         Section::Slices => &[Section::Sites],
+        Section::Shortage => &[Section::Meta],
         _ => &[],
     }
 }
@@ -140,7 +143,28 @@ fn decode_meta(reader: &mut PayloadReader<'_>) -> Result<Meta, DecodeErrorKind> 
             unrecorded_processes: reader.u64()?,
         },
         overhead_ns: reader.u64()?,
+        shortage: None,
     })
+}
+
+fn decode_shortage(reader: &mut PayloadReader<'_>) -> Result<Option<Shortage>, DecodeErrorKind> {
+    if !flag(reader)? {
+        return Ok(None);
+    }
+    let mut shortage = Shortage {
+        bound: reader.string()?,
+        limit_bytes: reader.u64()?,
+        killed: reader.u64()?,
+        refused: reader.u64()?,
+        refused_bytes: reader.u64()?,
+        time_ns: reader.u64()?,
+        refused_stack: Vec::new(),
+    };
+    let count = reader.count(3)?;
+    for _ in 0..count {
+        shortage.refused_stack.push((reader.string()?, reader.string()?, reader.u32()?));
+    }
+    Ok(Some(shortage))
 }
 
 fn optional_i32(reader: &mut PayloadReader<'_>) -> Result<Option<i32>, DecodeErrorKind> {

@@ -16,10 +16,11 @@
 //! timeline   time Δ · live bytes Δ · rss bytes Δ
 //! slices     time Δ · changes in it ‖ total of changes ‖ site Δ (from 0 in each slice) · allocations ·
 //!            allocated bytes · allocations minus live count, folded · allocated bytes minus live bytes, folded
+//! shortage   a byte, 1 if there is one; the fields of Shortage in their order, frames by row: function, file, line
 //! ```
 //! Differences wrap around, so that every capture, however odd, comes back as it was.
 use super::varint::PayloadWriter;
-use super::{Capture, Frame, Meta, Node, NodeId, Point, Process, Release, Section, Site, Slice};
+use super::{Capture, Frame, Meta, Node, NodeId, Point, Process, Release, Section, Shortage, Site, Slice};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -35,6 +36,7 @@ pub fn encode_section(section: Section, capture: &Capture) -> Vec<u8> {
         Section::Releases => encode_releases(&capture.releases),
         Section::Timeline => encode_timeline(&capture.timeline),
         Section::Slices => encode_slices(&capture.slices),
+        Section::Shortage => encode_shortage(capture.meta.shortage.as_ref()),
         Section::End => Vec::new(),
     }
 }
@@ -66,6 +68,27 @@ fn encode_meta(meta: &Meta) -> Vec<u8> {
     out.u64(unseen.unknown_releases);
     out.u64(unseen.unrecorded_processes);
     out.u64(meta.overhead_ns);
+    out.finish()
+}
+
+/// A missing section says the same as one that holds none.
+fn encode_shortage(shortage: Option<&Shortage>) -> Vec<u8> {
+    let mut out = PayloadWriter::default();
+    out.byte(u8::from(shortage.is_some()));
+    if let Some(shortage) = shortage {
+        out.string(&shortage.bound);
+        for number in
+            [shortage.limit_bytes, shortage.killed, shortage.refused, shortage.refused_bytes, shortage.time_ns]
+        {
+            out.u64(number);
+        }
+        out.count(shortage.refused_stack.len());
+        for (function, file, line) in &shortage.refused_stack {
+            out.string(function);
+            out.string(file);
+            out.u64(u64::from(*line));
+        }
+    }
     out.finish()
 }
 

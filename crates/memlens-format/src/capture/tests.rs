@@ -25,6 +25,7 @@ prop_compose! {
         code in any::<Option<i32>>(),
         signal in any::<Option<i32>>(),
         flags in any::<(bool, bool)>(),
+        shortage in prop::option::of(shortage()),
     ) -> Meta {
         let [interpreter, python_version, memlens_version, working_directory, incomplete_reason] = texts;
         Meta {
@@ -50,7 +51,19 @@ prop_compose! {
                 unrecorded_processes: numbers[10],
             },
             overhead_ns: numbers[11],
+            shortage,
         }
+    }
+}
+
+prop_compose! {
+    fn shortage()(
+        bound in ".{0,12}",
+        numbers in any::<[u64; 5]>(),
+        refused_stack in prop::collection::vec((".{0,6}", ".{0,6}", any::<u32>()), 0..3),
+    ) -> Shortage {
+        let [limit_bytes, killed, refused, refused_bytes, time_ns] = numbers;
+        Shortage { bound, limit_bytes, killed, refused, refused_bytes, time_ns, refused_stack }
     }
 }
 
