@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod figures;
+mod growth;
 mod lines;
 mod origin;
 mod pattern;
@@ -17,10 +18,11 @@ mod tree;
 mod walk;
 
 pub use figures::Figures;
+pub use growth::{LineGrowth, growth};
 pub use lines::{FileLines, FunctionLines, LineFigures, LineQuery, Lines, Scope};
 pub use memlens_format::{
     Allocator,
-    capture::{Capture, Meta, NodeId, Point, Process, Release, Site, Slice},
+    capture::{Capture, Meta, NodeId, Point, Process, Release, Shortage, Site, Slice},
 };
 pub use origin::Origin;
 pub use pattern::Pattern;

@@ -96,7 +96,7 @@ fn own_lines(profile: &Profile, sites: &[StackSite]) -> Vec<LineShare> {
 }
 
 /// For each node the innermost line of the user's own in its stack.
-fn owners_of_nodes(profile: &Profile) -> Vec<Option<LineId>> {
+pub(crate) fn owners_of_nodes(profile: &Profile) -> Vec<Option<LineId>> {
     let mut owners: Vec<Option<LineId>> = Vec::with_capacity(profile.nodes().len());
     for node in profile.nodes() {
         let is_own = profile.file(node.line).origin == crate::Origin::Own;

@@ -6,7 +6,8 @@
 //! parsers like their nesting.
 use crate::Sources;
 use memlens_analysis::{
-    CallTree, Figures, FileLines, FunctionLines, LineFigures, LineId, Lines, Meta, Profile, Site, StackSite, Summary,
+    CallTree, Figures, FileLines, FunctionLines, LineFigures, LineId, Lines, Meta, Profile, Shortage, Site, StackSite,
+    Summary,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -139,6 +140,7 @@ fn summary_fields(profile: &Profile, summary: &Summary) -> Value {
         "mode": "exact",
         "duration_s": seconds(meta.duration_ns),
         "exit": { "code": meta.exit.code, "signal": meta.exit.signal, "oom": meta.exit.out_of_memory },
+        "out_of_memory": meta.shortage.as_ref().map(shortage),
         "complete": meta.complete,
         "incomplete_reason": meta.incomplete_reason,
         "peak": { "bytes": summary.peak_bytes, "time_s": seconds(summary.peak_time_ns) },
@@ -151,6 +153,20 @@ fn summary_fields(profile: &Profile, summary: &Summary) -> Value {
         "freed_bytes": summary.freed_bytes,
         "unseen": unseen(meta),
         "processes": profile.processes().iter().map(process_row).collect::<Vec<Value>>(),
+    })
+}
+
+fn shortage(shortage: &Shortage) -> Value {
+    let frame =
+        |(function, file, line): &(String, String, u32)| json!({ "function": function, "file": file, "line": line });
+    json!({
+        "limit_bytes": shortage.limit_bytes,
+        "limit": shortage.bound,
+        "killed_processes": shortage.killed,
+        "refused": shortage.refused,
+        "refused_bytes": shortage.refused_bytes,
+        "time_s": seconds(shortage.time_ns),
+        "refused_stack": shortage.refused_stack.iter().map(frame).collect::<Vec<Value>>(),
     })
 }
 

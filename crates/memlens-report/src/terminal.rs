@@ -4,6 +4,7 @@
 //! not seen, with its size.
 mod lines;
 mod paint;
+mod shortage;
 mod summary;
 mod tree;
 

@@ -25,7 +25,11 @@ pub struct Arguments {
 
 /// Reads the capture and writes its summary to standard output.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let profile = arguments.capture.profile(Parts::WithoutSlices)?;
+    let mut profile = arguments.capture.profile(Parts::WithoutSlices)?;
+    if profile.meta().shortage.is_some() {
+        // The report of it tells what had grown: the slices say that.
+        profile = arguments.capture.profile(Parts::All)?;
+    }
     let summary = Summary::new(&profile);
     if arguments.json {
         write_out(|out| json::write_summary(&profile, &summary, out))?;

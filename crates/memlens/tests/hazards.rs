@@ -94,6 +94,17 @@ fn a_crash_leaves_a_complete_capture() {
 }
 
 #[test]
+fn aborting_interrupted_and_overflowing_the_stack() {
+    for (program, signal) in [("abort.py", 6), ("interrupt.py", 2), ("stack_overflow.py", 11)] {
+        everywhere(program, |observed| {
+            assert_eq!(observed.capture.meta.exit.signal, Some(signal), "{program}");
+            assert_eq!(observed.capture.meta.shortage, None, "{program}");
+            assert!(observed.capture.meta.peak_bytes >= 5_000_000, "{program}");
+        });
+    }
+}
+
+#[test]
 fn sigterm() {
     everywhere("signal_term.py", |observed| assert_eq!(observed.capture.meta.exit.signal, Some(15)));
 }

@@ -257,6 +257,7 @@ fn summary_json() {
         "mode": "exact",
         "duration_s": 1.5,
         "exit": { "code": 0, "signal": null, "oom": false },
+        "out_of_memory": null,
         "complete": true,
         "incomplete_reason": "",
         "peak": { "bytes": 99620720, "time_s": 1.2 },

@@ -1,6 +1,7 @@
 //! `memlens summary`.
 use super::Options;
 use super::paint::{Ink, paint};
+use super::shortage::write_shortage;
 use crate::Sources;
 use crate::human::{bytes, count, counted, duration, share};
 use crate::label::{NO_FRAME, cut_end, one_line, place};
@@ -21,6 +22,7 @@ pub fn write_summary(
 ) -> io::Result<()> {
     write_heading(profile, options, out)?;
     write_totals(profile, summary, options, out)?;
+    write_shortage(profile, options, out)?;
     write_own_lines(profile, summary, sources, options, out)?;
     write_sites(profile, summary, options, out)?;
     write_processes(profile, options, out)?;
@@ -43,7 +45,7 @@ fn write_heading(profile: &Profile, options: &Options, out: &mut dyn Write) -> i
 fn ending(meta: &Meta) -> String {
     let exit = &meta.exit;
     match (exit.signal, exit.code) {
-        _ if exit.out_of_memory => "killed for want of memory".to_owned(),
+        (Some(9), _) if exit.out_of_memory => "killed for want of memory".to_owned(),
         (Some(signal), _) => format!("killed by signal {signal}"),
         (None, Some(code)) => format!("exit status {code}"),
         (None, None) => "end not seen".to_owned(),

@@ -134,6 +134,17 @@ impl Recorder {
         Self { command, folder, capture, input: Vec::new() }
     }
 
+    /// Starts memlens itself within a control group, whose `cgroup.procs` this is.
+    pub fn within(mut self, processes: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo $$ > \"$0\"; exec \"$@\""]).arg(processes).arg(self.command.get_program());
+        shell.args(self.command.get_args()).current_dir(&self.folder);
+        let variables = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        shell.envs(variables);
+        self.command = shell;
+        self
+    }
+
     /// One of the programs in `tests/programs`.
     pub fn program(self, name: &str) -> Self {
         let path = programs().join(name);
