@@ -13,7 +13,7 @@
 use crate::lock::Lock;
 use crate::process_memory::ProcessMemory;
 use crate::stack::{Lines, Stack};
-use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
+use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::{connect, event, hook_python, python, real, thread};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -153,27 +153,27 @@ pub fn is_main_thread() -> bool {
 ///
 /// Budget: three loads, a branch.
 #[inline(always)]
-pub fn enter() -> Option<&'static mut Thread> {
+pub fn enter() -> Option<Handle> {
     let thread = open_thread();
     if thread.is_some() { thread } else { enter_slow() }
 }
 
 /// [`enter`] in the usual case. `None` also where [`enter_slow`] can help.
 #[inline(always)]
-pub fn open_thread() -> Option<&'static mut Thread> {
-    // SAFETY: a thread's own state, which nobody else touches; the hooks do not nest, by `inside`.
-    let thread = unsafe { &mut *thread::current() };
+pub fn open_thread() -> Option<Handle> {
+    let handle = Handle::current();
+    let thread = handle.state();
     // One load: the two fields are neighbours.
     let seen = u64::from(thread.validity) << 32 | u64::from(thread.inside);
-    (seen == VALIDITY.load(Relaxed)).then_some(thread)
+    (seen == VALIDITY.load(Relaxed)).then_some(handle)
 }
 
 /// [`enter`] for a thread that is new, or inside, or has not noticed a change yet.
 #[cold]
 #[inline(never)]
-pub fn enter_slow() -> Option<&'static mut Thread> {
-    // SAFETY: as in `open_thread`.
-    let thread = unsafe { &mut *thread::current() };
+pub fn enter_slow() -> Option<Handle> {
+    let handle = Handle::current();
+    let thread = handle.state();
     if thread.inside == IN_RECORDER && STATE.load(Relaxed) == RECORDING {
         header().lost_events.fetch_add(1, Relaxed);
     }
@@ -197,7 +197,17 @@ pub fn enter_slow() -> Option<&'static mut Thread> {
     }
     thread.stack.distrust();
     thread.inside = OUTSIDE;
-    is_ready.then_some(thread)
+    is_ready.then_some(handle)
+}
+
+/// The calling thread if it is inside a real allocator that was called from a hook. What is allocated there is part of the block that the
+/// hook records. But what is released there may be a block that was recorded, if the allocator keeps books of its own, as tracemalloc does.
+#[cold]
+pub fn nested_thread() -> Option<Handle> {
+    let handle = Handle::current();
+    let thread = handle.state();
+    let is_set_up = STATE.load(Relaxed) == RECORDING && thread.generation == GENERATION.load(Relaxed);
+    (is_set_up && thread.inside == IN_ALLOCATOR).then_some(handle)
 }
 
 fn set_up_thread(thread: &mut Thread) -> bool {
@@ -242,8 +252,7 @@ pub fn turn_off(reason: u32) {
 
 /// Starts recording, if a collector is there to ask for it.
 pub fn start() {
-    // SAFETY: the thread's own state; the reference ends before another is made.
-    let thread = unsafe { &mut *thread::current() };
+    let thread = Handle::current().state();
     if thread.inside != OUTSIDE || STATE.compare_exchange(UNSTARTED, STARTING, Acquire, Relaxed).is_err() {
         return;
     }
@@ -375,8 +384,7 @@ fn start_in_child() {
     if STATE.compare_exchange(FORKED, STARTING, Acquire, Relaxed).is_err() {
         return;
     }
-    // SAFETY: the thread's own state.
-    let thread = unsafe { &mut *thread::current() };
+    let thread = Handle::current().state();
     thread.inside = IN_ALLOCATOR;
     // SAFETY: the STARTING state lets no other thread in, and those that held the lock stayed in the parent.
     unsafe { COLD.reset(None) };

@@ -5,7 +5,7 @@
 use crate::agent::{self, LIVE, Writer};
 use crate::python;
 use crate::stack::{self, Kind};
-use crate::thread::{self, IN_RECORDER, OUTSIDE, Thread};
+use crate::thread::{self, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -20,6 +20,8 @@ pub struct Events {
     pub allocated: fn(&mut Thread, *mut c_void, usize, Allocator) -> *mut c_void,
     /// A block is about to be released.
     pub released: fn(&mut Thread, usize),
+    /// A block that was taken out of the table is about to be released.
+    pub released_taken: fn(&mut Thread, usize, Taken),
     /// A block was moved or resized; the old one was taken out of the table before.
     pub reallocated: fn(&mut Thread, usize, Taken, *mut c_void, usize, Allocator) -> *mut c_void,
     /// Part of a mapping is gone, or a mapping is new: the site is wanted, for the mappings' own table.
@@ -31,6 +33,7 @@ macro_rules! events_of {
         &Events {
             allocated: |thread, block, size, allocator| allocated::<$version>(thread, block, size, allocator),
             released: |thread, address| released::<$version>(thread, address),
+            released_taken: |thread, address, taken| released_block::<$version>(thread, address, taken),
             reallocated: |thread, old, block, new, size, allocator| {
                 reallocated::<$version>(thread, old, block, new, size, allocator)
             },
@@ -218,16 +221,21 @@ fn allocated_moved<V: Layout>(
     block
 }
 
+/// Refusals that follow each other sooner than this have one cause: the first is kept, for the others are the program's failing to say so.
+const ONE_BURST_NS: u64 = 1_000_000_000;
+
 /// There was no memory: most programs end soon after.
 #[cold]
 #[inline(never)]
 fn refused<V: Layout>(thread: &mut Thread, size: usize, allocator: Allocator) {
     let site = here::<V>(thread, Kind::allocation(allocator)).map_or(0, |(_, site)| site);
     let header = agent::header();
-    header.refused_bytes.store(size as u64, Relaxed);
-    header.refused_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
-    header.refused_site.store(site, Relaxed);
-    header.refused_count.fetch_add(1, Relaxed);
+    let (now, last) = (header.clock_ns.load(Relaxed), header.refused_time_ns.load(Relaxed));
+    if header.refused_count.fetch_add(1, Relaxed) == 0 || now.saturating_sub(last) > ONE_BURST_NS {
+        header.refused_bytes.store(size as u64, Relaxed);
+        header.refused_site.store(site, Relaxed);
+    }
+    header.refused_time_ns.store(now, Relaxed);
 }
 
 /// No GIL, a new leaf of the table, a rare kind of block, or one of a site beyond the first thousands.
@@ -283,7 +291,48 @@ pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
     released_moved::<V>(thread, address, taken);
 }
 
-/// The same for a block that was taken out of the table.
+/// A block is about to be released inside a real allocator ([`agent::nested_thread`]): nothing to record, unless it was recorded itself.
+#[cold]
+#[inline(never)]
+pub fn released_inside(address: usize) {
+    let Some(handle) = agent::nested_thread() else { return };
+    let thread = handle.state();
+    let taken = take(thread, address);
+    if !taken.is_nothing() {
+        thread.stack.distrust();
+        (chosen().released_taken)(thread, address, taken);
+    }
+    handle.set_inside(IN_ALLOCATOR);
+}
+
+/// A block is being resized inside a real allocator: if it was recorded, the new one is as well.
+#[cold]
+#[inline(never)]
+pub fn resized_inside(
+    old: usize,
+    size: usize,
+    allocator: Allocator,
+    call: impl FnOnce() -> *mut c_void,
+) -> *mut c_void {
+    let Some(handle) = agent::nested_thread() else { return call() };
+    let taken = take(handle.state(), old);
+    handle.set_inside(IN_ALLOCATOR);
+    let new = call();
+    if taken.is_nothing() {
+        return new;
+    }
+    let thread = handle.state();
+    if new.is_null() && size != 0 {
+        put_back(thread, old, taken);
+    } else {
+        thread.stack.distrust();
+        (chosen().reallocated)(thread, old, taken, new, size, allocator);
+    }
+    handle.set_inside(IN_ALLOCATOR);
+    new
+}
+
+/// The same as [`released`] for a block that was taken out of the table.
 #[inline(always)]
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()

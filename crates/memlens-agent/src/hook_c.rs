@@ -15,10 +15,10 @@ macro_rules! allocate {
     ($allocator:expr, $size:expr, $real:expr) => {{
         // SAFETY: the hook has the signature and the preconditions of the real function.
         let Some(thread) = enter() else { return unsafe { $real } };
-        thread.inside = IN_ALLOCATOR;
+        thread.set_inside(IN_ALLOCATOR);
         // SAFETY: as above.
         let pointer = unsafe { $real };
-        (chosen().allocated)(thread, pointer, $size, $allocator)
+        (chosen().allocated)(thread.state(), pointer, $size, $allocator)
     }};
 }
 
@@ -46,13 +46,16 @@ pub unsafe extern "C" fn free(pointer: *mut c_void) {
     if pointer.is_null() || real::is_from_arena(pointer) {
         return;
     }
-    // SAFETY: the caller's promise is the real function's.
-    let Some(thread) = enter() else { return unsafe { real::free(pointer) } };
-    (chosen().released)(thread, address(pointer));
-    thread.inside = IN_ALLOCATOR;
+    let Some(thread) = enter() else {
+        event::released_inside(address(pointer));
+        // SAFETY: the caller's promise is the real function's.
+        return unsafe { real::free(pointer) };
+    };
+    (chosen().released)(thread.state(), address(pointer));
+    thread.set_inside(IN_ALLOCATOR);
     // SAFETY: as above.
     unsafe { real::free(pointer) };
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
 }
 
 /// Resizes by `call`, with the old block taken out of the table first. `size` is what was asked for.
@@ -72,16 +75,18 @@ unsafe fn resize(
     if real::is_from_arena(pointer) {
         return leave_arena(pointer, size);
     }
-    let Some(thread) = enter() else { return call(pointer) };
-    let old = event::take(thread, address(pointer));
-    thread.inside = IN_ALLOCATOR;
+    let Some(thread) = enter() else {
+        return event::resized_inside(address(pointer), size, allocator, || call(pointer));
+    };
+    let old = event::take(thread.state(), address(pointer));
+    thread.set_inside(IN_ALLOCATOR);
     let new = call(pointer);
     if !new.is_null() || size == 0 && !pointer.is_null() {
         // glibc releases the block and returns null when asked for 0 bytes.
-        return (chosen().reallocated)(thread, address(pointer), old, new, size, allocator);
+        return (chosen().reallocated)(thread.state(), address(pointer), old, new, size, allocator);
     }
-    event::put_back(thread, address(pointer), old);
-    (chosen().allocated)(thread, new, size, allocator)
+    event::put_back(thread.state(), address(pointer), old);
+    (chosen().allocated)(thread.state(), new, size, allocator)
 }
 
 /// A block of the start-up arena grows: it moves to the real allocator.
@@ -116,15 +121,15 @@ pub unsafe extern "C" fn reallocarray(pointer: *mut c_void, count: usize, size: 
 pub unsafe extern "C" fn posix_memalign(result: *mut *mut c_void, alignment: usize, size: usize) -> c_int {
     // SAFETY: the caller's promise is the real function's.
     let Some(thread) = enter() else { return unsafe { real::posix_memalign(result, alignment, size) } };
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     // SAFETY: as above.
     let status = unsafe { real::posix_memalign(result, alignment, size) };
     if status == 0 || status == libc::ENOMEM {
         // SAFETY: a call that succeeded has written the pointer.
         let pointer = if status == 0 { unsafe { *result } } else { core::ptr::null_mut() };
-        (chosen().allocated)(thread, pointer, size, Allocator::PosixMemalign);
+        (chosen().allocated)(thread.state(), pointer, size, Allocator::PosixMemalign);
     }
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
     status
 }
 

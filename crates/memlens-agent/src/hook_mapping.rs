@@ -59,16 +59,16 @@ pub unsafe extern "C" fn mmap(
         unsafe { real::mmap(start, length, protection, flags, descriptor, offset) }
     };
     let Some(thread) = enter() else { return call() };
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     let pointer = call();
     if pointer != libc::MAP_FAILED {
         if flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) != 0 {
-            remove(thread, pointer as usize, page_end((pointer as usize).saturating_add(length)));
+            remove(thread.state(), pointer as usize, page_end((pointer as usize).saturating_add(length)));
         }
         let is_file = flags & libc::MAP_ANONYMOUS == 0;
-        insert(thread, pointer as usize, length, if is_file { Allocator::MmapFile } else { Allocator::Mmap });
+        insert(thread.state(), pointer as usize, length, if is_file { Allocator::MmapFile } else { Allocator::Mmap });
     }
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
     pointer
 }
 
@@ -96,10 +96,10 @@ pub unsafe extern "C" fn munmap(start: *mut c_void, length: usize) -> c_int {
         return call();
     }
     let Some(thread) = enter() else { return call() };
-    remove(thread, start as usize, page_end((start as usize).saturating_add(length)));
-    thread.inside = IN_ALLOCATOR;
+    remove(thread.state(), start as usize, page_end((start as usize).saturating_add(length)));
+    thread.set_inside(IN_ALLOCATOR);
     let status = call();
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
     status
 }
 
@@ -115,20 +115,25 @@ pub unsafe extern "C" fn mremap(
     // SAFETY: the caller's promise is the real function's.
     let call = || unsafe { real::mremap(start, old_size, new_size, flags, new_start) };
     let Some(thread) = enter() else { return call() };
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     let pointer = call();
     if pointer != libc::MAP_FAILED {
         let old_end = page_end((start as usize).saturating_add(old_size));
         let is_file = agent::with_cold(|cold| cold.mappings.is_file(start as usize)).unwrap_or(false);
         if flags & libc::MREMAP_DONTUNMAP == 0 {
-            remove(thread, start as usize, old_end);
+            remove(thread.state(), start as usize, old_end);
         }
         if flags & libc::MREMAP_FIXED != 0 {
-            remove(thread, pointer as usize, page_end((pointer as usize).saturating_add(new_size)));
+            remove(thread.state(), pointer as usize, page_end((pointer as usize).saturating_add(new_size)));
         }
-        insert(thread, pointer as usize, new_size, if is_file { Allocator::MmapFile } else { Allocator::Mremap });
+        insert(
+            thread.state(),
+            pointer as usize,
+            new_size,
+            if is_file { Allocator::MmapFile } else { Allocator::Mremap },
+        );
     }
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
     pointer
 }
 
@@ -151,14 +156,14 @@ fn current_break() -> usize {
 pub unsafe extern "C" fn brk(end: *mut c_void) -> c_int {
     // SAFETY: the caller's promise is the real function's.
     let Some(thread) = enter() else { return unsafe { real::brk(end) } };
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     let old = current_break();
     // SAFETY: as above.
     let status = unsafe { real::brk(end) };
     if status == 0 {
-        break_moved(thread, old, end as usize);
+        break_moved(thread.state(), old, end as usize);
     }
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
     status
 }
 
@@ -167,12 +172,12 @@ pub unsafe extern "C" fn brk(end: *mut c_void) -> c_int {
 pub unsafe extern "C" fn sbrk(increment: isize) -> *mut c_void {
     // SAFETY: the caller's promise is the real function's.
     let Some(thread) = enter() else { return unsafe { real::sbrk(increment) } };
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     // SAFETY: as above.
     let old = unsafe { real::sbrk(increment) };
     if old != libc::MAP_FAILED {
-        break_moved(thread, old as usize, (old as usize).wrapping_add_signed(increment));
+        break_moved(thread.state(), old as usize, (old as usize).wrapping_add_signed(increment));
     }
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
     old
 }

@@ -8,7 +8,7 @@ use crate::agent;
 use crate::event::{self, address};
 use crate::python::{self, PyMemAllocator, WholeAllocator};
 use crate::switch;
-use crate::thread::{IN_ALLOCATOR, OUTSIDE, Thread};
+use crate::thread::{Handle, IN_ALLOCATOR, OUTSIDE};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -64,7 +64,7 @@ unsafe fn wrapped(context: *mut c_void) -> &'static WholeAllocator {
 ///
 /// Nothing is kept across a call that the usual case does not need, so that it saves few registers.
 macro_rules! hook {
-    ($name:ident, $slow:ident, <$($parameter:ident: $bound:ident),+>, ($($argument:ident: $type:ty),+) -> $result:ty, $real:ident, $recorded:expr) => {
+    ($name:ident, $slow:ident, <$($parameter:ident: $bound:ident),+>, ($($argument:ident: $type:ty),+) -> $result:ty, $recorded:expr, $unrecorded:expr) => {
         extern "C" fn $name<$($parameter: $bound),+>(context: *mut c_void, $($argument: $type),+) -> $result {
             let Some(thread) = agent::open_thread() else {
                 return $slow::<$($parameter),+>(context, $($argument),+);
@@ -81,16 +81,25 @@ macro_rules! hook {
             let real = unsafe { wrapped(context) };
             match agent::enter_slow() {
                 Some(thread) => $recorded(thread, real, $($argument),+),
-                None => real.$real($($argument),+),
+                None => $unrecorded(real, $($argument),+),
             }
         }
     };
 }
 
-hook!(malloc, malloc_slow, <V: Layout, D: Domain>, (size: usize) -> *mut c_void, malloc, record_malloc::<V, D>);
-hook!(calloc, calloc_slow, <V: Layout, D: Domain>, (count: usize, size: usize) -> *mut c_void, calloc, record_calloc::<V, D>);
-hook!(realloc, realloc_slow, <V: Layout, D: Domain>, (pointer: *mut c_void, size: usize) -> *mut c_void, realloc, record_realloc::<V, D>);
-hook!(free, free_slow, <V: Layout>, (pointer: *mut c_void) -> (), free, record_free::<V>);
+hook!(malloc, malloc_slow, <V: Layout, D: Domain>, (size: usize) -> *mut c_void, record_malloc::<V, D>, WholeAllocator::malloc);
+hook!(calloc, calloc_slow, <V: Layout, D: Domain>, (count: usize, size: usize) -> *mut c_void, record_calloc::<V, D>, WholeAllocator::calloc);
+hook!(realloc, realloc_slow, <V: Layout, D: Domain>, (pointer: *mut c_void, size: usize) -> *mut c_void, record_realloc::<V, D>, realloc_inside::<D>);
+hook!(free, free_slow, <V: Layout>, (pointer: *mut c_void) -> (), record_free::<V>, free_inside);
+
+fn realloc_inside<D: Domain>(real: &WholeAllocator, pointer: *mut c_void, size: usize) -> *mut c_void {
+    event::resized_inside(address(pointer), size, D::ALLOCATOR, || real.realloc(pointer, size))
+}
+
+fn free_inside(real: &WholeAllocator, pointer: *mut c_void) {
+    event::released_inside(address(pointer));
+    real.free(pointer);
+}
 
 /// [`free`] of the mem domain, for versions that have frames on the C stack: greenlet calls it between two stacks.
 #[unsafe(naked)]
@@ -109,56 +118,56 @@ fn free_between_stacks<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
     let real = unsafe { wrapped(context) };
     let thread = agent::open_thread().or_else(agent::enter_slow).filter(|_| !pointer.is_null());
     let Some(thread) = thread else { return real.free(pointer) };
-    event::released_between_stacks::<V>(thread, address(pointer));
-    thread.inside = IN_ALLOCATOR;
+    event::released_between_stacks::<V>(thread.state(), address(pointer));
+    thread.set_inside(IN_ALLOCATOR);
     real.free(pointer);
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
 }
 
 #[inline(always)]
-fn record_malloc<V: Layout, D: Domain>(thread: &mut Thread, real: &WholeAllocator, size: usize) -> *mut c_void {
-    thread.inside = IN_ALLOCATOR;
+fn record_malloc<V: Layout, D: Domain>(thread: Handle, real: &WholeAllocator, size: usize) -> *mut c_void {
+    thread.set_inside(IN_ALLOCATOR);
     let pointer = real.malloc(size);
-    event::allocated::<V>(thread, pointer, size, D::ALLOCATOR)
+    event::allocated::<V>(thread.state(), pointer, size, D::ALLOCATOR)
 }
 
 #[inline(always)]
 fn record_calloc<V: Layout, D: Domain>(
-    thread: &mut Thread,
+    thread: Handle,
     real: &WholeAllocator,
     count: usize,
     size: usize,
 ) -> *mut c_void {
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     let pointer = real.calloc(count, size);
-    event::allocated::<V>(thread, pointer, count.wrapping_mul(size), D::ALLOCATOR)
+    event::allocated::<V>(thread.state(), pointer, count.wrapping_mul(size), D::ALLOCATOR)
 }
 
 #[inline(always)]
 fn record_realloc<V: Layout, D: Domain>(
-    thread: &mut Thread,
+    thread: Handle,
     real: &WholeAllocator,
     pointer: *mut c_void,
     size: usize,
 ) -> *mut c_void {
-    let old = event::take(thread, address(pointer));
-    thread.inside = IN_ALLOCATOR;
+    let old = event::take(thread.state(), address(pointer));
+    thread.set_inside(IN_ALLOCATOR);
     let new = real.realloc(pointer, size);
     if !new.is_null() {
-        return event::reallocated::<V>(thread, address(pointer), old, new, size, D::ALLOCATOR);
+        return event::reallocated::<V>(thread.state(), address(pointer), old, new, size, D::ALLOCATOR);
     }
-    event::put_back(thread, address(pointer), old);
-    event::allocated::<V>(thread, new, size, D::ALLOCATOR)
+    event::put_back(thread.state(), address(pointer), old);
+    event::allocated::<V>(thread.state(), new, size, D::ALLOCATOR)
 }
 
 #[inline(always)]
-fn record_free<V: Layout>(thread: &mut Thread, real: &WholeAllocator, pointer: *mut c_void) {
+fn record_free<V: Layout>(thread: Handle, real: &WholeAllocator, pointer: *mut c_void) {
     if !pointer.is_null() {
-        event::released::<V>(thread, address(pointer));
+        event::released::<V>(thread.state(), address(pointer));
     }
-    thread.inside = IN_ALLOCATOR;
+    thread.set_inside(IN_ALLOCATOR);
     real.free(pointer);
-    thread.inside = OUTSIDE;
+    thread.set_inside(OUTSIDE);
 }
 
 /// Wraps whatever serves the domain now.

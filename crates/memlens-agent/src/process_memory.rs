@@ -11,7 +11,11 @@ use memlens_format::shared::Header;
 use memlens_recorder::Memory;
 
 const PAGE: usize = 4096;
+/// Of x86-64. A table of this size is scattered over by its hash, so that all of it is touched: as few huge pages as possible.
+const HUGE_PAGE: usize = 2 << 20;
 const PIECE: usize = 2 << 20;
+/// Private memory from this size on has a mapping of its own.
+const SEPARATE: usize = PIECE / 4;
 const ALIGNMENT: usize = 64;
 
 fn round_up(value: usize, to: usize) -> usize {
@@ -118,8 +122,28 @@ impl ProcessMemory {
     }
 }
 
+/// A private mapping of whole huge pages, if the kernel has some.
+fn map_huge(bytes: usize) -> Option<NonNull<u8>> {
+    let start = map(bytes + HUGE_PAGE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1)?.as_ptr();
+    let skipped = start.align_offset(HUGE_PAGE);
+    let aligned = start.wrapping_add(skipped);
+    unmap(start, skipped);
+    unmap(aligned.wrapping_add(bytes), HUGE_PAGE - skipped);
+    // SAFETY: a mapping of our own; whether the advice is taken does not matter.
+    unsafe { libc::syscall(libc::SYS_madvise, aligned, bytes, libc::MADV_HUGEPAGE) };
+    NonNull::new(aligned)
+}
+
+/// `munmap` past our own hook, of a mapping of our own that nobody uses.
+fn unmap(start: *mut u8, bytes: usize) {
+    if bytes > 0 {
+        // SAFETY: the callers' mappings.
+        unsafe { libc::syscall(libc::SYS_munmap, start, bytes) };
+    }
+}
+
 // SAFETY: fresh mappings are zeroed, and so is the collector's sparse file; bump pointers hand out each byte once, at
-// multiples of ALIGNMENT; nothing is ever unmapped.
+// multiples of ALIGNMENT; only what is given back is unmapped.
 unsafe impl Memory for ProcessMemory {
     fn private(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         let bytes = round_up(bytes.max(1), ALIGNMENT);
@@ -127,8 +151,9 @@ unsafe impl Memory for ProcessMemory {
             return Some(taken);
         }
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-        if bytes >= PIECE / 4 {
-            return map(round_up(bytes, PAGE), flags, -1);
+        if bytes >= SEPARATE {
+            let bytes = round_up(bytes, PAGE);
+            return if bytes.is_multiple_of(HUGE_PAGE) { map_huge(bytes) } else { map(bytes, flags, -1) };
         }
         let start = map(PIECE, flags, -1)?;
         self.private = Piece { next: start.as_ptr(), end: start.as_ptr().wrapping_add(PIECE) };
@@ -145,5 +170,21 @@ unsafe impl Memory for ProcessMemory {
         // SAFETY: it points into the header, which stays mapped.
         unsafe { (*self.arena_next).store(self.shared_offset, Relaxed) };
         Some((taken, offset))
+    }
+
+    unsafe fn give_back(&mut self, start: NonNull<u8>, bytes: usize) {
+        // What shares a piece stays: all such tables together are no larger than the first that does not.
+        if bytes >= SEPARATE {
+            unmap(start.as_ptr(), round_up(bytes, PAGE));
+        }
+    }
+
+    fn will_need(&mut self, start: NonNull<u8>, bytes: usize) {
+        let skipped = start.as_ptr().align_offset(PAGE);
+        let bytes = bytes.saturating_sub(skipped) & !(PAGE - 1);
+        // SAFETY: memory of our own, which stays what it is. Linux before 5.14 knows no such advice, which does not matter.
+        unsafe {
+            libc::syscall(libc::SYS_madvise, start.as_ptr().wrapping_add(skipped), bytes, libc::MADV_POPULATE_WRITE)
+        };
     }
 }

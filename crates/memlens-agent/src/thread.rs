@@ -56,6 +56,33 @@ pub struct Thread {
     pub stack: Stack,
 }
 
+/// The calling thread's state, as a hook holds it across the calls of real functions, in which nested hooks may change it: so it
+/// is no reference, of which the compiler would believe that it stays what it was.
+#[derive(Clone, Copy)]
+pub struct Handle(*mut Thread);
+
+impl Handle {
+    /// Of the calling thread.
+    #[inline(always)]
+    pub fn current() -> Self {
+        Self(current())
+    }
+
+    /// Sets [`Thread::inside`].
+    #[inline(always)]
+    pub fn set_inside(self, inside: u32) {
+        self.state().inside = inside;
+    }
+
+    /// The state, to be let go before a real function is called.
+    #[inline(always)]
+    pub fn state<'a>(self) -> &'a mut Thread {
+        // SAFETY: the calling thread's own, which lives as long as it and which nobody else touches; every user lets it go before it calls what may
+        // come here again.
+        unsafe { &mut *self.0 }
+    }
+}
+
 /// The calling thread.
 ///
 /// Budget: two loads.

@@ -10,9 +10,7 @@ use crate::shared_view::SharedView;
 use crate::slice_log::RawSlice;
 use memlens_format::Allocator;
 use memlens_format::capture::{Change, Frame, FrameId, Node, NodeId, Release, Site, SiteId, Slice};
-use memlens_format::shared::{
-    Lane, NODE_ROOT, NODES_PER_CHUNK, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK,
-};
+use memlens_format::shared::{Lane, NODE_ROOT, NODES_PER_CHUNK, SITE_KIND_RELEASE_FILE, SITES_PER_CHUNK, is_release};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -72,12 +70,12 @@ impl Slots<'_> {
     }
 }
 
-/// A site or release of the shared tables at which something happened.
+/// A site or release of the shared tables at which something happened. Its figures are read twice rather than kept: there may be
+/// hundreds of thousands, and new memory costs more than a second look.
 struct RawSite {
     index: u32,
     node: u32,
     kind: u32,
-    totals: SiteTotals,
 }
 
 impl Assembler {
@@ -99,7 +97,7 @@ impl Assembler {
         let mut damage = 0;
         let raw_sites = read_sites(view, peak, &mut damage);
         let nodes = self.add_nodes(view, &raw_sites, &mut damage);
-        let site_map = self.add_sites(session, view.site_count(), &raw_sites, &nodes, &mut damage);
+        let site_map = self.add_sites(session, view, peak, &raw_sites, &nodes);
         self.site_maps.insert(session, site_map);
         damage
     }
@@ -136,48 +134,71 @@ impl Assembler {
     fn add_sites(
         &mut self,
         process: u32,
-        site_count: usize,
+        view: &SharedView,
+        peak: Peak,
         raw_sites: &[RawSite],
         nodes: &NodeMap,
-        damage: &mut u64,
     ) -> SiteMap {
-        let mut site_map = vec![NONE; site_count];
+        let mut site_map = vec![NONE; raw_sites.last().map_or(0, |raw| raw.index as usize + 1)];
         let mut slots = Slots { nodes, by_key: FxHashMap::default() };
-        for raw in raw_sites {
-            let node = nodes.nodes.get(raw.node as usize).copied().unwrap_or(NONE);
-            *damage += u64::from(raw.node as usize >= nodes.nodes.len());
-            if matches!(raw.kind, SITE_KIND_RELEASE | SITE_KIND_RELEASE_FILE) {
-                let index = slots.find(node, raw.kind, self.releases.len());
-                if index == self.releases.len() {
-                    self.releases.push(empty_release(process, node, raw.kind));
+        let (release_count, site_count) = count_kinds(raw_sites);
+        self.sites.reserve(site_count);
+        self.releases.reserve(release_count);
+        let lanes = readable_lanes(view, &mut 0);
+        let mut totals = [SiteTotals::default(); SITES_PER_CHUNK];
+        for raw_sites in raw_sites.chunk_by(|a, b| a.chunk() == b.chunk()) {
+            let (Some(first), Some(last)) = (raw_sites.first(), raw_sites.last()) else { continue };
+            chunk_totals(view, &lanes, first.chunk(), peak, &mut totals[..=last.place()]);
+            for raw in raw_sites {
+                let node = nodes.nodes.get(raw.node as usize).copied().unwrap_or(NONE);
+                if let Some(index) = self.add_site(process, raw, node, &totals[raw.place()], &mut slots) {
+                    site_map[raw.index as usize] = index;
                 }
-                add_to_release(&mut self.releases[index], &raw.totals);
-            } else if let Some(allocator) = u8::try_from(raw.kind).ok().and_then(Allocator::from_u8) {
-                let index = slots.find(node, raw.kind, self.sites.len());
-                if index == self.sites.len() {
-                    self.sites.push(empty_site(process, node, allocator));
-                }
-                add_to_site(&mut self.sites[index], &raw.totals);
-                site_map[raw.index as usize] = index as u32;
-            } else {
-                *damage += 1;
             }
         }
         site_map
+    }
+
+    /// Adds one site or release; the index of a site.
+    fn add_site(
+        &mut self,
+        process: u32,
+        raw: &RawSite,
+        node: u32,
+        totals: &SiteTotals,
+        slots: &mut Slots<'_>,
+    ) -> Option<u32> {
+        if is_release(raw.kind) {
+            let index = slots.find(node, raw.kind, self.releases.len());
+            if index == self.releases.len() {
+                self.releases.push(empty_release(process, node, raw.kind));
+            }
+            add_to_release(&mut self.releases[index], totals);
+            return None;
+        }
+        let allocator = raw.allocator()?;
+        let index = slots.find(node, raw.kind, self.sites.len());
+        if index == self.sites.len() {
+            self.sites.push(empty_site(process, node, allocator));
+        }
+        add_to_site(&mut self.sites[index], totals);
+        Some(index as u32)
     }
 
     /// The tables. `process_of_session` gives the index of the process in the capture, `None` for a session that is left
     /// out.
     pub fn finish(self, slices: Vec<RawSlice>, process_of_session: &[Option<u32>]) -> Tables {
         let process_of = |session: u32| process_of_session.get(session as usize).copied().flatten();
-        let mut kept_sites = Vec::with_capacity(self.sites.len());
-        let mut new_index = vec![NONE; self.sites.len()];
-        for (site, index) in self.sites.into_iter().zip(&mut new_index) {
-            if let Some(process) = process_of(site.process) {
-                *index = kept_sites.len() as u32;
-                kept_sites.push(Site { process, ..site });
-            }
-        }
+        let mut sites = self.sites;
+        let mut new_index = Vec::with_capacity(sites.len());
+        let mut kept_count = 0;
+        sites.retain_mut(|site| {
+            let process = process_of(site.process);
+            new_index.push(if process.is_some() { kept_count } else { NONE });
+            kept_count += u32::from(process.is_some());
+            site.process = process.unwrap_or(site.process);
+            process.is_some()
+        });
         let keep_release = |release: Release| {
             let process = process_of(release.process)?;
             Some(Release { process, ..release })
@@ -186,7 +207,7 @@ impl Assembler {
             strings: self.strings.into_values(),
             frames: self.frames.into_values(),
             nodes: self.nodes.into_values(),
-            sites: kept_sites,
+            sites,
             releases: self.releases.into_iter().filter_map(keep_release).collect(),
             slices: resolve_slices(slices, &self.site_maps, &new_index),
         }
@@ -223,6 +244,26 @@ fn read_nodes(view: &SharedView, damage: &mut u64) -> Vec<RawNode> {
     nodes
 }
 
+impl RawSite {
+    fn chunk(&self) -> usize {
+        self.index as usize / SITES_PER_CHUNK
+    }
+
+    fn place(&self) -> usize {
+        self.index as usize % SITES_PER_CHUNK
+    }
+
+    fn allocator(&self) -> Option<Allocator> {
+        u8::try_from(self.kind).ok().and_then(Allocator::from_u8)
+    }
+}
+
+/// How many are releases, and how many are not.
+fn count_kinds(raw_sites: &[RawSite]) -> (usize, usize) {
+    let release_count = raw_sites.iter().filter(|raw| is_release(raw.kind)).count();
+    (release_count, raw_sites.len() - release_count)
+}
+
 /// By number, whether a site's stack goes through the node.
 fn needed_nodes(records: &[RawNode], raw_sites: &[RawSite]) -> Vec<bool> {
     let mut needed = vec![false; records.len()];
@@ -257,12 +298,11 @@ fn read_sites(view: &SharedView, peak: Peak, damage: &mut u64) -> Vec<RawSite> {
             if index == 0 || *totals == SiteTotals::default() {
                 continue;
             }
-            sites.push(RawSite {
-                index: index as u32,
-                node: record.node.load(Relaxed),
-                kind: record.kind.load(Relaxed),
-                totals: *totals,
-            });
+            let (node, kind) = (record.node.load(Relaxed), record.kind.load(Relaxed));
+            let raw = RawSite { index: index as u32, node, kind };
+            *damage += u64::from(node >= view.node_count() as u32);
+            *damage += u64::from(!is_release(kind) && raw.allocator().is_none());
+            sites.push(raw);
         }
     }
     sites

@@ -103,11 +103,11 @@ pub struct Shortage {
     pub killed: u64,
     /// Allocations that were refused.
     pub refused: u64,
-    /// Bytes that the last of those asked for.
+    /// Bytes that the first of the last burst of them asked for.
     pub refused_bytes: u64,
     /// When the kernel killed or the last allocation was refused, since the start.
     pub time_ns: u64,
-    /// Where the last refused allocation was asked for: function, file and line, innermost first.
+    /// Where that one was asked for: function, file and line, innermost first.
     pub refused_stack: Vec<(String, String, u32)>,
 }
 

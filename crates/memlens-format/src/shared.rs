@@ -136,11 +136,11 @@ pub struct Header {
 
     /// Allocations that were refused: the allocator had no memory.
     pub refused_count: AtomicU64,
-    /// Bytes that the last of them asked for.
+    /// Bytes that the first of the last burst of them asked for.
     pub refused_bytes: AtomicU64,
-    /// [`Header::clock_ns`] at that moment.
+    /// [`Header::clock_ns`] at the last of them.
     pub refused_time_ns: AtomicU64,
-    /// Where that was: a site, or 0.
+    /// Where the first of the last burst was: a site, or 0.
     pub refused_site: AtomicU32,
     /// Unused, 0.
     pub reserved: AtomicU32,

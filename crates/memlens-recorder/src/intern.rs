@@ -3,7 +3,7 @@
 //! Each is met once and then found through a [`crate::key_table::KeyTable`]; so clarity comes before speed here. Call it
 //! under the lock.
 use crate::key_table::{Key, KeyTable};
-use crate::memory::{Memory, private_array};
+use crate::memory::{Memory, give_back_array, private_array};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use memlens_format::shared::{
@@ -62,6 +62,7 @@ impl<T, const CHUNKS: usize, const PER_CHUNK: usize> Chunked<T, CHUNKS, PER_CHUN
         // SAFETY: an initialised element.
         if unsafe { pointer.read() }.is_none() {
             let (chunk, offset) = memory.shared(size_of::<T>() * PER_CHUNK)?;
+            memory.will_need(chunk, size_of::<T>() * PER_CHUNK);
             // SAFETY: the element is ours to write; the lock is held.
             unsafe { pointer.write(Some(chunk.cast())) };
             self.offsets[index as usize / PER_CHUNK].store(offset, Release);
@@ -126,6 +127,8 @@ impl IdTable {
                     self.put(slot);
                 }
             }
+            // SAFETY: nothing else refers to the old table.
+            unsafe { give_back_array(memory, old, capacity) };
         }
         self.put(Slot { hash, id });
         self.used += 1;

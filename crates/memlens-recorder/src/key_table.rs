@@ -3,7 +3,7 @@
 //! The key names an instruction by its *address* (or whatever else the interpreter reader makes of it), which is
 //! unique only while the code object lives: an entry must be removed when its code object is released. One writer, one
 //! reader: each lane has a table of its own.
-use crate::memory::{Memory, private_array};
+use crate::memory::{Memory, give_back_array, private_array};
 use core::ptr::NonNull;
 
 /// What the table looks up.
@@ -56,7 +56,7 @@ struct Entry {
     value: u32,
 }
 
-/// The table. It grows by doubling; the old half is not given back (all of them together are no larger than the last).
+/// The table. It grows by doubling.
 pub struct KeyTable {
     entries: NonNull<Entry>,
     mask: usize,
@@ -143,6 +143,8 @@ impl KeyTable {
                 self.put(entry);
             }
         }
+        // SAFETY: nothing else refers to the old table.
+        unsafe { give_back_array(memory, old.0, old.1) };
         true
     }
 

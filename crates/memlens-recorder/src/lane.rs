@@ -19,8 +19,9 @@ pub const PUBLISH_BYTES: i64 = 4096;
 /// Up to this many lanes each event is published, and the peak is exact.
 pub const EXACT_LANES: u32 = 4;
 
-/// Sites whose counters lie in one piece, in lane 0.
-const NEAR_SITES: usize = 32 * SITES_PER_CHUNK;
+/// Sites whose counters lie in one piece, in lane 0: 16 MiB of addresses, of which what is touched becomes memory. A pandas
+/// job of two seconds has 190,000.
+const NEAR_SITES: usize = 256 * SITES_PER_CHUNK;
 
 /// A lane, as its writer sees it.
 pub struct Lane {
@@ -77,7 +78,13 @@ impl Lane {
             self.chunk(first as u32).store(unsafe { self.near.add(first) }.as_ptr(), Relaxed);
             shared.store(offset + (first * size_of::<Counters>()) as u64, Relaxed);
         }
+        self.begin_near_chunk(memory, 0);
         Some(())
+    }
+
+    /// Sites are numbered in the order in which they are met: all of a chunk will be touched soon.
+    fn begin_near_chunk(&self, memory: &mut impl Memory, site: u32) {
+        memory.will_need(NonNull::from(self.near(site)).cast(), size_of::<Counters>() * SITES_PER_CHUNK);
     }
 
     /// The head in the shared file.
@@ -117,6 +124,9 @@ impl Lane {
     #[inline(never)]
     pub fn make_chunk(&self, memory: &mut impl Memory, site: u32) -> bool {
         if self.has(site) {
+            if site < self.near_count && (site as usize).is_multiple_of(SITES_PER_CHUNK) {
+                self.begin_near_chunk(memory, site);
+            }
             return true;
         }
         let Some((pointer, offset)) = memory.shared(size_of::<Counters>() * SITES_PER_CHUNK) else { return false };

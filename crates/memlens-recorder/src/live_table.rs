@@ -246,7 +246,8 @@ impl LiveTable {
     #[inline(never)]
     pub fn resolve(&self, address: usize, taken: Taken) -> Option<Block> {
         match taken.tag() {
-            _ if taken.is_nothing() => None,
+            // A word that no block has: the size of a block whose release nobody saw.
+            0 => None,
             TAG_ELSEWHERE => self.side.take(address),
             tag => Some(Block { site: taken.site(), size: taken.size(), is_code: tag == TAG_CODE }),
         }

@@ -1,16 +1,23 @@
 //! Where the recorder's memory comes from.
 use core::ptr::NonNull;
 
-/// A source of zeroed memory that is never given back.
+/// A source of zeroed memory. Shared memory is never given back.
 ///
 /// # Safety
 /// What it returns is zeroed, writable, aligned as asked for (at least 64 bytes where more is not asked), used by nobody
-/// else, and stays mapped for the life of the process.
+/// else, and stays mapped for the life of the process, or until it is given back.
 pub unsafe trait Memory {
     /// Memory that only this process sees.
     fn private(&mut self, bytes: usize) -> Option<NonNull<u8>>;
     /// Memory that the collector sees as well, and its offset in the shared file.
     fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)>;
+    /// Private memory that is needed no more.
+    ///
+    /// # Safety
+    /// It must be what [`Memory::private`] returned for as many bytes, and nobody may use it any more.
+    unsafe fn give_back(&mut self, start: NonNull<u8>, bytes: usize);
+    /// All of this will be written soon: a hint, for many pages at a time cost less than one at a time.
+    fn will_need(&mut self, start: NonNull<u8>, bytes: usize);
 }
 
 /// A private, zeroed array of `count` elements.
@@ -19,6 +26,15 @@ pub unsafe trait Memory {
 /// All zeros must be a valid `T`.
 pub(crate) unsafe fn private_array<T>(memory: &mut impl Memory, count: usize) -> Option<NonNull<T>> {
     Some(memory.private(count.checked_mul(size_of::<T>())?)?.cast())
+}
+
+/// Gives a private array back.
+///
+/// # Safety
+/// As [`Memory::give_back`]; it must be what [`private_array`] returned for as many elements.
+pub(crate) unsafe fn give_back_array<T>(memory: &mut impl Memory, array: NonNull<T>, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { memory.give_back(array.cast(), count * size_of::<T>()) };
 }
 
 /// Test memory: the heap, leaked.
@@ -45,5 +61,13 @@ pub(crate) mod test_memory {
             self.next_offset += bytes as u64;
             Some((self.private(bytes)?, offset))
         }
+
+        unsafe fn give_back(&mut self, start: NonNull<u8>, bytes: usize) {
+            // What is read afterwards shows.
+            // SAFETY: the caller's promise.
+            unsafe { start.write_bytes(0xdd, bytes) };
+        }
+
+        fn will_need(&mut self, _start: NonNull<u8>, _bytes: usize) {}
     }
 }

@@ -1,6 +1,7 @@
 //! One tiny program a hazard (`tests/programs/hazards`): each behaves as without memlens and leaves a capture that is true.
 mod recording;
 
+use memlens_format::Allocator;
 use recording::{Observed, Python, Recorder, Recording, compile_library, programs, pythons, text};
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
@@ -58,6 +59,19 @@ fn many_threads() {
         let inner =
             observed.allocated_in("<listcomp>").allocations + observed.allocated_in("in_thread.<listcomp>").allocations;
         assert!(found + inner >= 20 * 10 * 100, "{found} + {inner} allocations in threads");
+    });
+}
+
+/// What tracemalloc noted while the words were found is gone when it stops, but for the buckets of its three tables.
+#[test]
+fn tracemalloc_inside() {
+    everywhere("tracemalloc_inside.py", |observed| {
+        let is_under_match = |site: &&recording::observed::ObservedSite| {
+            site.stack.iter().any(|frame| frame.function == "match")
+                && matches!(site.site.allocator, Allocator::Malloc | Allocator::PymemRaw)
+        };
+        let live = observed.sites.iter().filter(is_under_match).map(|site| site.site.live_count).sum::<u64>();
+        assert!(live <= 3, "{live} blocks live");
     });
 }
 

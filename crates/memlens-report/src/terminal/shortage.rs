@@ -29,8 +29,8 @@ fn cause(shortage: &Shortage) -> String {
     let time = duration(shortage.time_ns);
     match shortage.killed {
         0 if shortage.refused > 1 => {
-            let others = counted(shortage.refused - 1, "earlier one");
-            format!("An allocation of {} was refused at {time}, after {others}.", bytes(shortage.refused_bytes))
+            let all = counted(shortage.refused, "refusal");
+            format!("An allocation of {} was refused at {time}, one of {all}.", bytes(shortage.refused_bytes))
         }
         0 => format!("An allocation of {} was refused at {time}.", bytes(shortage.refused_bytes)),
         1 => format!("The kernel killed a process, at {time} at the latest."),
