@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask flights | test | stdlib | sid | bench`.
+//! The project's own commands: `cargo xtask flights | test | stdlib | matrix | sid | bench`.
 //!
 //! Each installs what it needs into the checkout (`.venvs/`) and nothing outside of it, so that a fresh machine with Rust, a
 //! C compiler and any CPython from 3.9 on needs no set-up by hand. Standard library only: it is the first thing that a fresh
@@ -7,6 +7,7 @@
 mod bench;
 mod flights;
 mod interpreter;
+mod matrix;
 mod shell;
 mod sid;
 mod stdlib;
@@ -21,6 +22,7 @@ Usage: cargo xtask <COMMAND>
   flights [--python P]                 record examples/flights.py and print its summary
   test    [--python P]... [--no-lints] format, lints, build and every test, on every interpreter found (or those named)
   stdlib  [--python P]... [--only M]   CPython's own test modules, without and with memlens
+  matrix  [--python P]...              the tests one interpreter at a time; writes the table in README.md
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
 ";
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "flights" => flights::run(rest),
         "test" => suite::run(rest),
         "stdlib" => stdlib::run(rest),
+        "matrix" => matrix::run(rest),
         "sid" => sid::run_command(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {

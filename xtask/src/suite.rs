@@ -10,13 +10,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     let names = shell::take_values(&mut arguments, "--python")?;
     let skip_lints = shell::take_flag(&mut arguments, "--no-lints");
     shell::refuse_rest(&arguments)?;
-    if names.is_empty()
-        && let Err(reason) = sid::make()
-    {
-        eprintln!("CPython 3.14 and 3.15 from Debian are left out: {reason}");
-    }
-    let interpreters = interpreter::named_or_all(&names)?;
-    let builds = if names.is_empty() { interpreter::other_builds(&interpreters) } else { Vec::new() };
+    let Machine { interpreters, builds } = Machine::find(&names)?;
     eprintln!("{}", machine(&interpreters, &builds));
     if !skip_lints {
         lint()?;
@@ -36,8 +30,31 @@ pub fn run(arguments: &[String]) -> Outcome {
     stdlib_outcome.and(outcome)
 }
 
+/// What there is to test on.
+pub struct Machine {
+    /// One interpreter of each minor version.
+    pub interpreters: Vec<Interpreter>,
+    /// Other builds of these versions.
+    pub builds: Vec<Interpreter>,
+}
+
+impl Machine {
+    /// The interpreters of these names; if none is named, all that are found, and Debian's, which are made first.
+    pub fn find(names: &[String]) -> Outcome<Self> {
+        if !names.is_empty() {
+            return Ok(Self { interpreters: interpreter::named_or_all(names)?, builds: Vec::new() });
+        }
+        if let Err(reason) = sid::make() {
+            eprintln!("CPython 3.14 and 3.15 from Debian are left out: {reason}");
+        }
+        let interpreters = interpreter::named_or_all(names)?;
+        let builds = interpreter::other_builds(&interpreters);
+        Ok(Self { interpreters, builds })
+    }
+}
+
 /// Environments with greenlet and gevent, of one interpreter of each way in which frames are laid out.
-fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+pub fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
     let requirements = shell::root().join("tests/programs/greenlet_requirements.txt");
     let mut environments = Vec::new();
     for interpreter in interpreters.iter().filter(|interpreter| !matches!(interpreter.minor, 9 | 10)) {
@@ -50,7 +67,7 @@ fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
 }
 
 /// The agent that holds every stack against a full walk, apart from the others' target folder.
-fn build_checking_agent() -> Outcome<PathBuf> {
+pub fn build_checking_agent() -> Outcome<PathBuf> {
     let folder = shell::target().join("check");
     let mut build = shell::cargo(&["build", "--release", "-p", "memlens-agent", "--features", "check-stacks"]);
     shell::run(build.arg("--target-dir").arg(&folder))?;

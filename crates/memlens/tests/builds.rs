@@ -1,4 +1,5 @@
-//! The same versions in other builds: static and shared libpython, a distribution's own, and virtual environments of each.
+//! The same versions in other builds: static and shared libpython, a distribution's own, with CPython's just-in-time compiler, and
+//! virtual environments of each.
 mod recording;
 
 use recording::{FrameName, Python, Recorder, new_folder, other_builds, pythons, random_stacks};
@@ -8,6 +9,13 @@ use std::process::Command;
 fn stacks_of_every_build() {
     for build in other_builds() {
         random_stacks::compare(&build, 2_000);
+    }
+}
+
+#[test]
+fn stacks_of_compiled_code() {
+    for python in pythons().into_iter().filter(|python| python.minor >= 14) {
+        random_stacks::compare_compiled(&python, 4_000);
     }
 }
 

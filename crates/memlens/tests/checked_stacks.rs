@@ -2,14 +2,14 @@
 //! aborts the program at a difference. `cargo xtask test` builds it and names it in MEMLENS_TEST_CHECKING_AGENT.
 mod recording;
 
-use recording::{Recorder, programs, pythons, text};
+use recording::{Python, Recorder, programs, pythons, pythons_with_greenlets, text};
 
-fn ends_as_plain(program: &str, argument: &str, prints_alike: bool) {
+fn ends_as_plain(pythons: Vec<Python>, program: &str, argument: &str, prints_alike: bool) {
     let Some(agent) = std::env::var_os("MEMLENS_TEST_CHECKING_AGENT") else {
         eprintln!("skipped: MEMLENS_TEST_CHECKING_AGENT is not set (`cargo xtask test` sets it)");
         return;
     };
-    for python in pythons() {
+    for python in pythons {
         let recorder = Recorder::new(&python, "checked").variable("MEMLENS_AGENT", &agent);
         let recording = recorder.program(program).argument(argument).succeed();
         recording.observed();
@@ -24,10 +24,15 @@ fn ends_as_plain(program: &str, argument: &str, prints_alike: bool) {
 
 #[test]
 fn random_stacks() {
-    ends_as_plain("stacks.py", "10000", false);
+    ends_as_plain(pythons(), "stacks.py", "10000", false);
 }
 
 #[test]
 fn threads_generators_exceptions_and_callbacks() {
-    ends_as_plain("mix.py", "60", true);
+    ends_as_plain(pythons(), "mix.py", "60", true);
+}
+
+#[test]
+fn greenlets() {
+    ends_as_plain(pythons_with_greenlets(), "greenlet_stacks.py", "3000", false);
 }

@@ -76,9 +76,19 @@ pub fn compare(python: &Python, count: usize) {
     compare_in(python, "stacks.py", count);
 }
 
+/// [`compare`] with CPython's own just-in-time compiler (3.14 and newer, where it was built in).
+pub fn compare_compiled(python: &Python, count: usize) {
+    let recorder = Recorder::new(python, "compiled").variable("PYTHON_JIT", "1");
+    compare_recorded(python, recorder.program("stacks.py"), count);
+}
+
 /// The same of another program that prints what `stacks.py` prints.
 pub fn compare_in(python: &Python, program: &str, count: usize) {
-    let recording = Recorder::new(python, "stacks").program(program).argument(count.to_string()).succeed();
+    compare_recorded(python, Recorder::new(python, "stacks").program(program), count);
+}
+
+fn compare_recorded(python: &Python, recorder: Recorder, count: usize) {
+    let recording = recorder.argument(count.to_string()).succeed();
     let answer = recording.answer();
     let unit = answer["unit"].as_u64().expect("a number");
     let expected = expected_stacks(&answer);
