@@ -1,5 +1,5 @@
 // Allocates with every form of C++ new and keeps its own books, as driver.c does. libstdc++ asks malloc for plain forms and
-// aligned_alloc for aligned ones; the sizes of the latter are multiples of the alignment, for it rounds up to them.
+// aligned_alloc (posix_memalign from GCC 16 on) for aligned ones; the sizes of the latter are multiples of the alignment, for it rounds up to them.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -55,7 +55,7 @@ extern "C" void driver_run(int is_on, uint64_t) {
     int length = std::snprintf(
         text, sizeof text,
         "{\"malloc\":{\"allocations\":%lld,\"allocated_bytes\":%lld,\"live_count\":%lld,\"live_bytes\":%lld},"
-        "\"aligned_alloc\":{\"allocations\":%lld,\"allocated_bytes\":%lld,\"live_count\":%lld,\"live_bytes\":%lld}}\n",
+        "\"aligned_alloc or posix_memalign\":{\"allocations\":%lld,\"allocated_bytes\":%lld,\"live_count\":%lld,\"live_bytes\":%lld}}\n",
         (long long)plain_count, (long long)plain_bytes, (long long)plain_live_count, (long long)plain_live_bytes,
         (long long)aligned_count, (long long)aligned_bytes, (long long)aligned_live_count,
         (long long)(aligned_live_count * (int64_t)sizeof(Aligned)));

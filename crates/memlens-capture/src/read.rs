@@ -154,6 +154,10 @@ impl Salvage {
 
     fn take(&mut self, stored: StoredSection<'_>) {
         let Some(section) = stored.section() else {
+            // A later version's, or one whose tag is damaged.
+            if !stored.is_intact() {
+                self.note(format!("checksum of an unknown section at byte {}", stored.offset()));
+            }
             return;
         };
         if section == Section::Slices && self.parts == Parts::WithoutSlices {

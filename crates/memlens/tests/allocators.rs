@@ -30,10 +30,11 @@ fn record(python: &Python, library: &Path, mode: &str, seed: &str) -> Run {
     Run { observed: recording.observed(), books: books.collect() }
 }
 
-/// What the driver did, by allocator: one recording minus the other.
-fn difference(on: &Observed, off: &Observed, name: &str) -> Totals {
-    let of = |observed: &Observed| observed.by_allocator().get(name).copied().unwrap_or_default();
-    of(on).minus(of(off))
+/// What the driver did, by allocator: one recording minus the other. A name may be "one or another", where libraries differ.
+fn difference(on: &Observed, off: &Observed, names: &str) -> Totals {
+    let of = |observed: &Observed, name| observed.by_allocator().get(name).copied().unwrap_or_default();
+    let each = names.split(" or ").map(|name| of(on, name).minus(of(off, name)));
+    each.fold(Totals::default(), |sum, more| sum.minus(Totals::default().minus(more)))
 }
 
 fn assert_books_agree(python: &Python, library: &Path, seed: &str) {
