@@ -278,7 +278,7 @@ fn run_with_limit(work: &Workshop, limit: &str) -> String {
     let mut command = Command::new("sh");
     command.args(["-c", &shell]).arg(work.command(&[]).get_program()).arg(python()).current_dir(work.path());
     let output = command.env("MEMLENS_AGENT", fake_agent()).output().unwrap();
-    assert!(output.status.success());
+    assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "the program has run");
     String::from_utf8(output.stderr).unwrap()
 }
@@ -296,7 +296,7 @@ fn a_limit_on_file_sizes_is_no_obstacle_to_recording() {
 #[test]
 fn a_limit_on_file_sizes_that_is_too_low_is_named() {
     let work = Workshop::new("print()");
-    let message = run_with_limit(&work, "-f 100");
+    let message = run_with_limit(&work, "-f 1000");
     // Root may lift the limit.
     let is_recorded = work.path().join("a.mlens").exists();
     assert!(is_recorded || message.contains("(ulimit -f)"), "{message}");
