@@ -84,6 +84,20 @@ pub struct Profile {
     timeline: Vec<Point>,
 }
 
+/// Frames of a very deep stack that a [`BriefStack`] keeps: the innermost.
+pub const INNER_FRAMES: usize = 192;
+/// And the outermost.
+pub const OUTER_FRAMES: usize = 64;
+
+/// A stack of at most [`INNER_FRAMES`] + [`OUTER_FRAMES`] lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BriefStack {
+    /// The lines, innermost first.
+    pub lines: Vec<LineId>,
+    /// How many are left out behind the first [`INNER_FRAMES`].
+    pub left_out: usize,
+}
+
 impl Profile {
     /// Brings a capture into order.
     ///
@@ -183,6 +197,20 @@ impl Profile {
             next = node.parent;
             Some(node.line)
         })
+    }
+
+    /// The lines of a stack, innermost first, without the middle of one that is very deep. Written out in full, the stacks of a recursion
+    /// 15,000 deep that allocates at each level are gigabytes.
+    pub fn brief_stack(&self, node: Option<NodeId>) -> BriefStack {
+        let mut lines: Vec<LineId> = self.stack(node).take(INNER_FRAMES + OUTER_FRAMES + 1).collect();
+        if lines.len() <= INNER_FRAMES + OUTER_FRAMES {
+            return BriefStack { lines, left_out: 0 };
+        }
+        lines.clear();
+        lines.extend(self.stack(node));
+        let left_out = lines.len() - INNER_FRAMES - OUTER_FRAMES;
+        lines.drain(INNER_FRAMES..INNER_FRAMES + left_out);
+        BriefStack { lines, left_out }
     }
 
     /// The innermost line of a stack that is in the user's own code.
