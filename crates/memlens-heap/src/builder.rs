@@ -9,7 +9,6 @@ use crate::{
     TypeId,
 };
 use rustc_hash::FxHashMap;
-use std::sync::OnceLock;
 
 /// Gathers objects and references, and makes the [`Graph`] of them.
 ///
@@ -294,7 +293,7 @@ impl HeapBuilder {
             columns: self.columns.renumbered(&numbering),
             roots: self.roots,
             extras: self.extras.renumbered(&numbering.number),
-            by_address: OnceLock::new(),
+            ..Graph::default()
         }
     }
 }

@@ -139,4 +139,11 @@ impl EdgeName {
     pub(crate) fn bits(self) -> u32 {
         self.0
     }
+
+    /// The opposite of [`EdgeName::bits`]; `None` for a kind that does not exist or a name that is not among `names`.
+    pub(crate) fn from_bits(bits: u32, names: usize) -> Option<Self> {
+        let kind = *EdgeKind::ALL.get((bits >> VALUE_BITS) as usize)?;
+        let is_known = !kind.has_name() || ((bits & Self::MAX_VALUE) as usize) < names;
+        is_known.then_some(Self(bits))
+    }
 }

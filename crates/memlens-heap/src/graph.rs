@@ -1,5 +1,6 @@
 //! The finished graph: columns by object, references as one list.
 use crate::column::{AddressColumn, SizeColumn, find};
+use crate::dominators::Dominators;
 use crate::shape_table::ShapeTable;
 use crate::text_pool::TextPool;
 use crate::{EdgeName, Fact, Frame, Meta, NameId, ObjectId, Root, Type, TypeFlags, TypeId};
@@ -71,6 +72,7 @@ pub struct Graph {
     pub(crate) roots: Vec<Root>,
     pub(crate) extras: Extras,
     pub(crate) by_address: OnceLock<Vec<u32>>,
+    pub(crate) dominators: OnceLock<Dominators>,
 }
 
 impl Graph {
@@ -207,6 +209,11 @@ impl Graph {
     #[inline]
     pub fn class_of(&self, object: ObjectId) -> Option<ObjectId> {
         self.types[self.columns.types[object.index()] as usize].class
+    }
+
+    /// Immediate dominators and retained sizes. The first call computes them.
+    pub fn dominators(&self) -> &Dominators {
+        self.dominators.get_or_init(|| Dominators::new(self))
     }
 
     /// What the object refers to, without the names.

@@ -17,8 +17,10 @@
 
 mod builder;
 mod column;
+mod dominators;
 mod edge_name;
 mod error;
+mod file;
 mod graph;
 mod id;
 mod kind;
@@ -27,8 +29,10 @@ mod shape_table;
 mod text_pool;
 
 pub use builder::HeapBuilder;
+pub use dominators::Dominators;
 pub use edge_name::{EdgeKind, EdgeName};
 pub use error::{BuildError, Error};
+pub use file::{HEAP_VERSION, HEAP_VERSIONS, load, read};
 pub use graph::{Edge, Graph};
 pub use id::{NameId, ObjectId, TypeId};
 pub use kind::{BufferKind, Fact, FactKind, Frame, Meta, Root, RootKind, Type, TypeFlags};

@@ -3,6 +3,7 @@
 //! Objects of a class mostly have the same attributes, and a sequence has the indices from 0 on; so that four bytes an object
 //! stand for four bytes a reference.
 use crate::EdgeName;
+use crate::text_pool::lengths;
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 use std::hash::Hasher;
@@ -45,6 +46,22 @@ impl ShapeTable {
     /// The names of all shapes, one after the other.
     pub(crate) fn all_names(&self) -> impl Iterator<Item = EdgeName> {
         self.names.iter().copied()
+    }
+
+    /// How many, with [`INDEXED`].
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The length of each, with 0 for [`INDEXED`].
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = u32> {
+        lengths(&self.ends)
+    }
+
+    /// The opposite of [`ShapeTable::all_names`] and [`ShapeTable::lengths`].
+    pub(crate) fn from_parts(names: Vec<EdgeName>, ends: Vec<u32>) -> Option<Self> {
+        let is_whole = ends.first() == Some(&0) && ends.last().map(|end| *end as usize) == Some(names.len());
+        is_whole.then_some(Self { names, ends })
     }
 
     /// Adds a shape, whether or not it is there already; `None` when the table is full.

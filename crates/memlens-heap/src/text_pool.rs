@@ -25,6 +25,24 @@ impl TextPool {
         self.ends.len()
     }
 
+    /// All texts, one behind the other.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// The length of each in bytes.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = u32> {
+        lengths(&self.ends)
+    }
+
+    /// The opposite of [`TextPool::bytes`] and [`TextPool::lengths`].
+    pub(crate) fn from_parts(bytes: Vec<u8>, ends: Vec<u32>) -> Result<Self, &'static str> {
+        let text = String::from_utf8(bytes).map_err(|_| "a name is not UTF-8")?;
+        let is_whole = ends.last().map_or(0, |end| *end as usize) == text.len();
+        let is_split_well = ends.iter().all(|end| text.is_char_boundary(*end as usize));
+        if is_whole && is_split_well { Ok(Self { text, ends }) } else { Err("a name's length is wrong") }
+    }
+
     /// Adds a text, whether or not it is there already; `None` when four gigabytes are full.
     pub(crate) fn push(&mut self, text: &str) -> Option<NameId> {
         let end = u32::try_from(self.text.len() + text.len()).ok()?;
@@ -33,6 +51,12 @@ impl TextPool {
         self.ends.push(end);
         Some(NameId(name))
     }
+}
+
+/// The lengths between ends.
+pub(crate) fn lengths(ends: &[u32]) -> impl Iterator<Item = u32> {
+    let starts = std::iter::once(&0).chain(ends);
+    ends.iter().zip(starts).map(|(end, start)| end - start)
 }
 
 /// A pool that finds what it has.
