@@ -118,7 +118,7 @@ impl HeapBuilder {
         }
         let type_ = match self.buffer_types[kind as usize] {
             Some(type_) => type_,
-            None => self.type_(kind.type_name(), "", TypeFlags::BUFFER),
+            None => self.type_(kind.type_name(), "", kind.type_flags()),
         };
         self.buffer_types[kind as usize] = Some(type_);
         let buffer = self.object(address, type_, bytes);

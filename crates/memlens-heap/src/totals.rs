@@ -1,9 +1,12 @@
 //! Totals by type and by module, and the largest objects.
 use crate::dominator_tree::Visit;
 use crate::preorder::NONE;
-use crate::{Graph, NameId, ObjectId, RootKind, TypeId};
+use crate::{Edge, EdgeKind, Graph, NameId, ObjectId, RootKind, TypeFlags, TypeId};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
+
+/// References that are looked at for a `__dict__`.
+const MOST_ATTRIBUTES: usize = 64;
 
 /// A number of objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,11 +76,10 @@ impl Holder {
 }
 
 impl Graph {
-    /// All objects together.
+    /// All objects together; mapped files are counted as objects but not in bytes.
     pub fn total(&self) -> Total {
         let mut total = Total::default();
-        self.objects().for_each(|object| total.add(self.shallow_bytes(object)));
-        total.bytes = self.all_opaque().fold(total.bytes, |sum, (_, bytes)| sum.saturating_add(bytes));
+        self.objects().for_each(|object| total.add(self.own_bytes(object)));
         total
     }
 
@@ -168,13 +170,29 @@ impl Graph {
     pub fn top_without_wrappers(&self, count: usize) -> Vec<ObjectId> {
         let dominators = self.dominators();
         let mut is_wrapper = vec![false; self.len()];
-        for object in self.objects() {
+        // A dominator has the smaller number: what it dominates has been looked at before it.
+        for object in self.objects().rev() {
             if let Some(above) = dominators.immediate(object) {
                 let (part, whole) = (dominators.retained_bytes(object), dominators.retained_bytes(above));
-                is_wrapper[above.index()] |= u128::from(part) * 100 >= u128::from(whole) * 95;
+                if u128::from(part) * 100 >= u128::from(whole) * 95 {
+                    is_wrapper[above.index()] |= is_wrapper[object.index()] || !self.is_part(object);
+                }
             }
         }
-        self.largest(count, |object| !is_wrapper[object.index()])
+        self.largest(count, |object| !is_wrapper[object.index()] && !self.is_part(object))
+    }
+
+    /// Whether the object is only the inside of its dominator: the block of bytes of an array, the dictionary of an instance
+    /// or a module. People know the whole by its name.
+    pub fn is_part(&self, object: ObjectId) -> bool {
+        let Some(whole) = self.dominators().immediate(object) else { return false };
+        // What has attributes has few references; what has many is a container.
+        let mut edges = self.edges(whole).take(MOST_ATTRIBUTES);
+        self.is_a(object, TypeFlags::BUFFER) || edges.any(|edge| edge.to == object && self.is_dict_of(edge))
+    }
+
+    fn is_dict_of(&self, edge: Edge) -> bool {
+        edge.name.kind() == EdgeKind::Attribute && edge.name.name().is_some_and(|name| self.name(name) == "__dict__")
     }
 
     fn largest(&self, count: usize, is_wanted: impl Fn(ObjectId) -> bool) -> Vec<ObjectId> {
@@ -182,8 +200,8 @@ impl Graph {
         let key = |object: &ObjectId| (Reverse(dominators.retained_bytes(*object)), *object);
         let mut best: Vec<ObjectId> = Vec::new();
         let mut least = 0;
-        for object in self.objects().filter(|object| is_wanted(*object)) {
-            if dominators.retained_bytes(object) < least {
+        for object in self.objects() {
+            if dominators.retained_bytes(object) < least || !is_wanted(object) {
                 continue;
             }
             best.push(object);
