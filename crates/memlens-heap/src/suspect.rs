@@ -48,7 +48,10 @@ struct Search<'g> {
 
 impl Search<'_> {
     fn run(&mut self) {
-        let tops: Vec<ObjectId> = self.tree.tops().collect();
+        // A module's dictionary is shared with its functions: most modules' are no single object's, and no leak.
+        let namespaces = self.graph.module_dicts();
+        let is_wanted = |top: &ObjectId| !namespaces.contains(top) || self.retained(*top) >= self.least_bytes;
+        let tops: Vec<ObjectId> = self.tree.tops().filter(is_wanted).collect();
         let (small, _) = self.split(&tops);
         let many = small.first().is_some_and(|(_, _, bytes)| *bytes >= self.least_bytes);
         if many {

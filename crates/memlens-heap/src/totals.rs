@@ -2,7 +2,7 @@
 use crate::dominator_tree::Visit;
 use crate::preorder::NONE;
 use crate::{Edge, EdgeKind, Graph, NameId, ObjectId, RootKind, TypeFlags, TypeId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
 
 /// References that are looked at for a `__dict__`.
@@ -189,6 +189,13 @@ impl Graph {
         // What has attributes has few references; what has many is a container.
         let mut edges = self.edges(whole).take(MOST_ATTRIBUTES);
         self.is_a(object, TypeFlags::BUFFER) || edges.any(|edge| edge.to == object && self.is_dict_of(edge))
+    }
+
+    /// The dictionaries of all modules.
+    pub(crate) fn module_dicts(&self) -> FxHashSet<ObjectId> {
+        let modules = self.roots().iter().filter(|root| matches!(root.kind, RootKind::Module(_)));
+        let edges = modules.flat_map(|module| self.edges(module.object).take(MOST_ATTRIBUTES));
+        edges.filter(|edge| self.is_dict_of(*edge)).map(|edge| edge.to).collect()
     }
 
     fn is_dict_of(&self, edge: Edge) -> bool {
