@@ -3,7 +3,7 @@ use crate::preorder::NONE;
 use crate::{Edge, Graph, ObjectId, Root, RootKind};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Steps and comparisons before the search gives up and gives what it has: a limit for graphs in which nearly every way leads
 /// in circles.
@@ -167,14 +167,12 @@ impl<'g> Backward<'g> {
 fn distances(graph: &Graph, roots: Vec<ObjectId>, ends: &FxHashMap<u32, Option<Root>>) -> Vec<u32> {
     let mut distances = vec![NONE; graph.len()];
     roots.iter().for_each(|root| distances[root.index()] = 0);
-    let mut queue = roots;
-    let mut at = 0;
-    while let Some(object) = queue.get(at).copied() {
-        at += 1;
+    let mut queue = VecDeque::from(roots);
+    while let Some(object) = queue.pop_front() {
         for to in graph.successors(object) {
             if distances[to.index()] == NONE && !ends.contains_key(&to.0) {
                 distances[to.index()] = distances[object.index()] + 1;
-                queue.push(to);
+                queue.push_back(to);
             }
         }
     }

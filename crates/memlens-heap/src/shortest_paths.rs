@@ -3,6 +3,7 @@ use crate::path::{Path, TIERS, rank};
 use crate::preorder::NONE;
 use crate::{Graph, ObjectId, Root};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// For each object the one before it on a shortest path from a root.
 #[derive(Debug)]
@@ -35,22 +36,20 @@ impl<'g> ShortestPaths<'g> {
     }
 
     fn spread(&mut self, roots: &[Root]) {
-        let mut queue = Vec::new();
+        let mut queue = VecDeque::new();
         for root in roots {
             if self.before[root.object.index()] == NONE {
                 self.before[root.object.index()] = root.object.0;
                 self.roots.insert(root.object.0, *root);
-                queue.push(root.object);
+                queue.push_back(root.object);
             }
         }
-        let mut at = 0;
-        while let Some(object) = queue.get(at).copied() {
-            at += 1;
+        while let Some(object) = queue.pop_front() {
             for (position, to) in (0..).zip(self.graph.successors(object)) {
                 if self.before[to.index()] == NONE {
                     self.before[to.index()] = object.0;
                     self.positions[to.index()] = position;
-                    queue.push(to);
+                    queue.push_back(to);
                 }
             }
         }

@@ -4,6 +4,7 @@ use crate::preorder::NONE;
 use crate::{Edge, EdgeKind, Graph, NameId, ObjectId, RootKind, TypeFlags, TypeId};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 
 /// References that are looked at for a `__dict__`.
 const MOST_ATTRIBUTES: usize = 64;
@@ -119,30 +120,27 @@ impl Graph {
     pub fn by_module(&self) -> Vec<(Holder, Total)> {
         let mut holders = Holders::default();
         let mut owners = vec![NONE; self.len()];
-        let mut queue: Vec<u32> = Vec::new();
         for round in 0..5 {
-            queue.clear();
+            let mut queue = VecDeque::new();
             let roots = self.roots().iter().map(|root| (root.object, Holder::of(root.kind)));
             for (object, holder) in roots.filter(|(_, holder)| holder.round() == round) {
                 if owners[object.index()] == NONE {
                     owners[object.index()] = holders.number(holder);
-                    queue.push(object.0);
+                    queue.push_back(object.0);
                 }
             }
-            self.spread(&mut owners, &mut queue);
+            self.spread(&mut owners, queue);
         }
         self.sum_by_owner(&holders.list, &owners)
     }
 
     /// Breadth first: whoever reaches an object first owns it.
-    fn spread(&self, owners: &mut [u32], queue: &mut Vec<u32>) {
-        let mut at = 0;
-        while let Some(object) = queue.get(at).copied() {
-            at += 1;
+    fn spread(&self, owners: &mut [u32], mut queue: VecDeque<u32>) {
+        while let Some(object) = queue.pop_front() {
             for to in self.successors(ObjectId(object)) {
                 if owners[to.index()] == NONE {
                     owners[to.index()] = owners[object as usize];
-                    queue.push(to.0);
+                    queue.push_back(to.0);
                 }
             }
         }
