@@ -27,13 +27,13 @@ pub struct Cycle {
 }
 
 impl Graph {
-    /// Every cycle, by bytes. An object that refers to itself is one.
+    /// Every cycle: those that the collector cannot see first, then by bytes. An object that refers to itself is one.
     pub fn cycles(&self) -> Vec<Cycle> {
         let members = Components::new(self).groups;
         let (is_live, watched) = (self.live_objects(), self.watched_objects());
         let cycle = |objects| self.cycle(objects, &is_live, &watched);
         let mut cycles: Vec<Cycle> = members.into_iter().map(cycle).collect();
-        cycles.sort_by_key(|cycle| (Reverse(cycle.bytes), cycle.objects[0]));
+        cycles.sort_by_key(|cycle| (!cycle.is_unseen, Reverse(cycle.bytes), cycle.objects[0]));
         cycles
     }
 

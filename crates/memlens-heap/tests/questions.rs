@@ -324,6 +324,21 @@ fn wrappers_stand_for_what_they_hold() {
     assert_eq!(found, [2, 3]);
 }
 
+/// Classes are tops of the dominator tree by the hundred: together they are the program, not a leak.
+#[test]
+fn many_small_classes_are_no_suspect() {
+    let mut model = Model::of_edges(100, &[]);
+    model.roots = (0..100).collect();
+    let (mut builder, objects) = model.builder();
+    let class = builder.type_("type", "builtins", TypeFlags::COLLECTED | TypeFlags::CLASS);
+    for number in 0..1000 {
+        let class = builder.object(0x10_0000 + 16 * number, class, 1000);
+        builder.root(class, RootKind::HeldByC(1));
+    }
+    builder.edge(objects[0], objects[1], EdgeName::index(0));
+    assert_eq!(builder.finish().unwrap().suspects(), []);
+}
+
 /// What is only the inside of something stands under the name of the whole.
 #[test]
 fn an_array_stands_for_its_buffer_and_a_module_for_its_dictionary() {
