@@ -25,6 +25,7 @@ Usage: cargo xtask <COMMAND>
   matrix  [--python P]...              the tests one interpreter at a time; writes the table in README.md
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  bench-heap                           ten million made-up objects through memlens-heap
 ";
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         "matrix" => matrix::run(rest),
         "sid" => sid::run_command(rest),
         "bench" => bench::run(rest),
+        "bench-heap" => bench::run_heap(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -26,7 +26,10 @@ pub use memlens_format::{
 };
 pub use origin::Origin;
 pub use pattern::Pattern;
-pub use profile::{File, FileId, Function, FunctionId, Line, LineId, Profile, ProfileNode, StackSite};
+pub use profile::{
+    BriefStack, File, FileId, Function, FunctionId, INNER_FRAMES, Line, LineId, OUTER_FRAMES, Profile, ProfileNode,
+    StackSite,
+};
 pub use stacks::{Measure, StackBytes};
 pub use summary::{LineShare, Summary};
 pub use tree::{CallTree, TreeNode};

@@ -23,6 +23,8 @@ pub struct Collector {
     root: Option<Root>,
     sessions: Vec<Slot>,
     is_begun: bool,
+    /// Why the first program that could not be recorded was not.
+    failure: Option<Error>,
     unrecorded_processes: u64,
     assembler: Assembler,
     timeline: Timeline,
@@ -64,6 +66,8 @@ pub struct Recording {
     pub capture: Capture,
     /// Whether any process said hello at all.
     pub is_begun: bool,
+    /// Why the first program that asked to be recorded was not, if one was not.
+    pub failure: Option<Error>,
 }
 
 impl Collector {
@@ -79,6 +83,7 @@ impl Collector {
             root: None,
             sessions: Vec::new(),
             is_begun: false,
+            failure: None,
             unrecorded_processes: 0,
             assembler: Assembler::new(),
             timeline: Timeline::new(),
@@ -170,7 +175,7 @@ impl Collector {
             timeline: self.timeline,
             slices: self.slices,
         });
-        Recording { capture, is_begun: self.is_begun }
+        Recording { capture, is_begun: self.is_begun, failure: self.failure }
     }
 
     fn poll(&mut self, wake: BorrowedFd<'_>) -> Result<Ready, Error> {
@@ -233,7 +238,8 @@ impl Collector {
                 self.next_tick = Instant::now();
                 self.pace.hurry();
             }
-            Err(_) => {
+            Err(error) => {
+                self.failure.get_or_insert(error);
                 self.unrecorded_processes += 1;
                 client.decline();
             }

@@ -12,6 +12,9 @@ pub enum Error {
     /// The file that is shared with a program could not be made.
     #[error("no shared memory for the recorded program: {0}")]
     SharedFile(Errno),
+    /// The limit on the size of files is below what the shared tables need at least.
+    #[error("the limit on the size of files (ulimit -f) leaves no room for the shared tables, which need {} MiB", .0 >> 20)]
+    FileSizeLimit(u64),
     /// The shared file could not be mapped.
     #[error("the shared memory cannot be mapped: {0}")]
     Mapping(Errno),

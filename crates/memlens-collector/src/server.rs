@@ -134,7 +134,8 @@ impl SharedFile {
         while let Err(error) = ftruncate(&file, bytes) {
             bytes /= 4;
             if bytes < LEAST_FILE_BYTES {
-                return Err(Error::SharedFile(error));
+                let is_limit = error == Errno::FBIG;
+                return Err(if is_limit { Error::FileSizeLimit(LEAST_FILE_BYTES) } else { Error::SharedFile(error) });
             }
         }
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;

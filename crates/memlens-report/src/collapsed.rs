@@ -1,7 +1,7 @@
 //! Collapsed stacks, as Brendan Gregg's flamegraph.pl and its kin read them: one line for each stack, outermost frame
 //! first, then a space and the bytes.
-use crate::label::{NO_FRAME, one_line};
-use memlens_analysis::{LineId, Measure, Profile, StackBytes};
+use crate::label::{LEFT_OUT, NO_FRAME, one_line};
+use memlens_analysis::{BriefStack, LineId, Measure, OUTER_FRAMES, Profile, StackBytes};
 use std::collections::HashMap;
 use std::io::{self, Write};
 
@@ -16,14 +16,16 @@ pub struct Options {
 pub fn write(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let mut names: HashMap<LineId, String> = HashMap::new();
     for StackBytes { node, bytes } in profile.stacks(options.measure) {
-        let mut stack: Vec<LineId> = profile.stack(node).collect();
-        stack.reverse();
-        if stack.is_empty() {
+        let BriefStack { lines, left_out } = profile.brief_stack(node);
+        if lines.is_empty() {
             write!(out, "{NO_FRAME}")?;
         }
-        for (depth, line) in stack.into_iter().enumerate() {
+        for (depth, line) in lines.into_iter().rev().enumerate() {
             let name = names.entry(line).or_insert_with(|| frame_name(profile, line));
             write!(out, "{}{name}", if depth == 0 { "" } else { ";" })?;
+            if left_out > 0 && depth + 1 == OUTER_FRAMES {
+                write!(out, ";{LEFT_OUT}")?;
+            }
         }
         writeln!(out, " {bytes}")?;
     }

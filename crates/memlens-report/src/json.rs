@@ -6,8 +6,8 @@
 //! parsers like their nesting.
 use crate::Sources;
 use memlens_analysis::{
-    CallTree, Figures, FileLines, FunctionLines, LineFigures, LineId, Lines, Meta, Profile, Shortage, Site, StackSite,
-    Summary,
+    BriefStack, CallTree, Figures, FileLines, FunctionLines, INNER_FRAMES, LineFigures, LineId, Lines, Meta, Profile,
+    Shortage, Site, StackSite, Summary,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -203,6 +203,15 @@ struct SiteRow<Stack: Serialize> {
     count: u64,
     allocator: &'static str,
     stack: Stack,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<LeftOut>,
+}
+
+/// Frames that are missing from a very deep stack.
+#[derive(Serialize)]
+struct LeftOut {
+    after: usize,
+    frames: usize,
 }
 
 fn site_row<'p>(profile: &'p Profile, site: &'p StackSite) -> SiteRow<impl Serialize + 'p> {
@@ -211,11 +220,13 @@ fn site_row<'p>(profile: &'p Profile, site: &'p StackSite) -> SiteRow<impl Seria
         file: &profile.file(line).path,
         line: profile.line_number(line),
     };
+    let BriefStack { lines, left_out } = profile.brief_stack(site.node);
     SiteRow {
         bytes: site.bytes,
         count: site.count,
         allocator: site.allocator.name(),
-        stack: Rows(move || profile.stack(site.node).map(frame)),
+        stack: Rows(move || lines.clone().into_iter().map(frame)),
+        left_out: (left_out > 0).then_some(LeftOut { after: INNER_FRAMES, frames: left_out }),
     }
 }
 

@@ -3,6 +3,8 @@ use memlens_analysis::{LineId, Profile};
 
 /// What stands where no Python frame was running.
 pub(crate) const NO_FRAME: &str = "(no Python frame)";
+/// Stands for the middle of a very deep stack.
+pub(crate) const LEFT_OUT: &str = "(frames left out)";
 
 /// `file.py:12`, or the name alone for a file in angle brackets without a line.
 pub(crate) fn location(profile: &Profile, line: LineId) -> String {

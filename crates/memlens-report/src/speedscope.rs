@@ -1,8 +1,8 @@
 //! A file for <https://www.speedscope.app>, by its schema <https://www.speedscope.app/file-format-schema.json>: three
 //! profiles of type "sampled" (at peak, allocated, live at the end), each with a sample for every stack, weighed in bytes.
 use crate::json::Rows;
-use crate::label::NO_FRAME;
-use memlens_analysis::{LineId, Measure, NodeId, Profile, StackBytes};
+use crate::label::{LEFT_OUT, NO_FRAME};
+use memlens_analysis::{BriefStack, INNER_FRAMES, LineId, Measure, NodeId, Profile, StackBytes};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -36,7 +36,7 @@ pub fn write(profile: &Profile, _options: &Options, out: &mut dyn Write) -> io::
     writeln!(out, "]}}")
 }
 
-/// A frame for each line, then one for what no line allocated.
+/// A frame for each line, then one for what no line allocated and one for the middle of a very deep stack.
 fn frames(profile: &Profile) -> impl Iterator<Item = Frame<'_>> {
     let of_line = |index| {
         let line = LineId(index as u32);
@@ -44,8 +44,8 @@ fn frames(profile: &Profile) -> impl Iterator<Item = Frame<'_>> {
         let file = Some(profile.file(line).path.as_str());
         Frame { name: &profile.function(line).name, file, line: (number > 0).then_some(number) }
     };
-    let outside = Frame { name: NO_FRAME, file: None, line: None };
-    (0..profile.lines().len()).map(of_line).chain([outside])
+    let without_line = |name| Frame { name, file: None, line: None };
+    (0..profile.lines().len()).map(of_line).chain([NO_FRAME, LEFT_OUT].map(without_line))
 }
 
 fn write_profile(profile: &Profile, measure: Measure, out: &mut dyn Write) -> io::Result<()> {
@@ -61,9 +61,14 @@ fn write_profile(profile: &Profile, measure: Measure, out: &mut dyn Write) -> io
 
 /// Indices of frames, outermost first.
 fn sample(profile: &Profile, node: Option<NodeId>) -> Vec<u32> {
-    let mut sample: Vec<u32> = profile.stack(node).map(|line| line.0).collect();
+    let BriefStack { lines, left_out } = profile.brief_stack(node);
+    let mut sample: Vec<u32> = lines.into_iter().map(|line| line.0).collect();
+    let line_count = profile.lines().len() as u32;
     if sample.is_empty() {
-        sample.push(profile.lines().len() as u32);
+        sample.push(line_count);
+    }
+    if left_out > 0 {
+        sample.insert(INNER_FRAMES, line_count + 1);
     }
     sample.reverse();
     sample

@@ -95,7 +95,11 @@ fn record(
         return Ok(Recorded { ended, capture: Err(error.to_string()) });
     }
     let recording = collector.finish(meta(target, interpreter, &ended), ended.high_water_bytes);
-    let capture = if recording.is_begun { Ok(recording.capture) } else { Err(unreached_text(interpreter)) };
+    let capture = match (recording.is_begun, recording.failure) {
+        (true, _) => Ok(recording.capture),
+        (false, Some(error)) => Err(error.to_string()),
+        (false, None) => Err(unreached_text(interpreter)),
+    };
     Ok(Recorded { ended, capture })
 }
 

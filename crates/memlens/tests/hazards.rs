@@ -75,6 +75,24 @@ fn tracemalloc_inside() {
     });
 }
 
+/// Before 3.11 each level is a block, and so a site: even with 256 frames for each, their stacks are 300 MB.
+#[test]
+fn deep_recursion() {
+    for python in pythons() {
+        let recording = same_as_plain(&python, "deep_recursion.py");
+        if python.minor < 11 {
+            continue;
+        }
+        let shown = text(&recording.command(&["export", "--to", "collapsed"]).stdout);
+        // The list of one block has its place on the same line.
+        let is_block = |line: &&str| line.rsplit(' ').next().is_some_and(|bytes| bytes.starts_with("50000"));
+        let deepest = shown.lines().find(is_block).expect("the block");
+        let frames = deepest.split(';').count();
+        assert_eq!(frames, 192 + 1 + 64, "{}", python.name());
+        assert!(deepest.contains(";(frames left out);"));
+    }
+}
+
 #[test]
 fn os_exit() {
     everywhere("os__exit.py", |observed| assert_made(observed, "kept_to_the_end", 1, 3_000_000));

@@ -272,15 +272,32 @@ fn an_existing_preload_is_kept() {
     assert!(value.trim().ends_with(".so:libc.so.6"), "{value}");
 }
 
+/// Runs the workshop's script under `ulimit` with these options; what memlens said.
+fn run_with_limit(work: &Workshop, limit: &str) -> String {
+    let shell = format!("ulimit {limit}; exec \"$0\" run --python \"$1\" --force -o a.mlens script.py");
+    let mut command = Command::new("sh");
+    command.args(["-c", &shell]).arg(work.command(&[]).get_program()).arg(python()).current_dir(work.path());
+    let output = command.env("MEMLENS_AGENT", fake_agent()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1, "the program has run");
+    String::from_utf8(output.stderr).unwrap()
+}
+
 #[test]
 fn a_limit_on_file_sizes_is_no_obstacle_to_recording() {
-    let work = Workshop::new("import resource; print(resource.getrlimit(resource.RLIMIT_FSIZE)[0])");
-    let memlens = work.command(&[]);
-    let shell = "ulimit -f 1048576; exec \"$0\" run --python \"$1\" -o a.mlens script.py";
-    let mut command = Command::new("sh");
-    command.args(["-c", shell]).arg(memlens.get_program()).arg(python()).current_dir(work.path());
-    let output = command.env("MEMLENS_AGENT", fake_agent()).output().unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && !message.contains("nothing could be recorded"), "{message}");
-    assert!(work.path().join("a.mlens").exists());
+    let work = Workshop::new("import resource; print(resource.getrlimit(resource.RLIMIT_FSIZE))");
+    for limit in ["-f 1048576", "-S -f 100"] {
+        let message = run_with_limit(&work, limit);
+        assert!(!message.contains("nothing could be recorded"), "{limit}: {message}");
+        assert!(work.path().join("a.mlens").exists());
+    }
+}
+
+#[test]
+fn a_limit_on_file_sizes_that_is_too_low_is_named() {
+    let work = Workshop::new("print()");
+    let message = run_with_limit(&work, "-f 1000");
+    // Root may lift the limit.
+    let is_recorded = work.path().join("a.mlens").exists();
+    assert!(is_recorded || message.contains("(ulimit -f)"), "{message}");
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Each crate and the workspace crates that it may use: the table of ARCHITECTURE.md. The towers (recording | reading)
 /// meet only in the format.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("memlens-format", &[]),
     ("memlens-cpython", &[]),
     ("memlens-recorder", &["memlens-format"]),
@@ -13,8 +13,19 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("memlens-capture", &["memlens-format"]),
     ("memlens-collector", &["memlens-format", "memlens-cpython", "memlens-capture"]),
     ("memlens-analysis", &["memlens-format", "memlens-capture"]),
-    ("memlens-report", &["memlens-analysis"]),
-    ("memlens", &["memlens-format", "memlens-capture", "memlens-collector", "memlens-analysis", "memlens-report"]),
+    ("memlens-heap", &[]),
+    ("memlens-report", &["memlens-analysis", "memlens-heap"]),
+    (
+        "memlens",
+        &[
+            "memlens-format",
+            "memlens-capture",
+            "memlens-collector",
+            "memlens-analysis",
+            "memlens-heap",
+            "memlens-report",
+        ],
+    ),
 ];
 
 /// Crates of others that the agent's side may use: it lives inside somebody else's program.

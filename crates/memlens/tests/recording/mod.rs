@@ -228,11 +228,17 @@ impl Recording {
         Observed::of(&capture)
     }
 
-    /// `memlens COMMAND CAPTURE --json`.
-    pub fn json(&self, command: &str) -> serde_json::Value {
-        let output = Command::new(MEMLENS).arg(command).arg(&self.capture).arg("--json").output();
+    /// `memlens WORDS CAPTURE`, which must succeed.
+    pub fn command(&self, words: &[&str]) -> Output {
+        let output = Command::new(MEMLENS).args(words).arg(&self.capture).output();
         let output = output.unwrap_or_else(|error| panic!("{MEMLENS}: {error}"));
-        assert!(output.status.success(), "memlens {command}: {}", text(&output.stderr));
+        assert!(output.status.success(), "memlens {words:?}: {}", text(&output.stderr));
+        output
+    }
+
+    /// `memlens COMMAND --json CAPTURE`.
+    pub fn json(&self, command: &str) -> serde_json::Value {
+        let output = self.command(&[command, "--json"]);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output.stdout)))
     }
 }
