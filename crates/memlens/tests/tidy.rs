@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Each crate and the workspace crates that it may use: the table of ARCHITECTURE.md. The towers (recording | reading)
 /// meet only in the format.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("memlens-format", &[]),
     ("memlens-cpython", &[]),
     ("memlens-recorder", &["memlens-format"]),
@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("memlens-analysis", &["memlens-format", "memlens-capture"]),
     ("memlens-report", &["memlens-analysis"]),
     ("memlens", &["memlens-format", "memlens-capture", "memlens-collector", "memlens-analysis", "memlens-report"]),
+    ("memlens-python", &[]),
 ];
 
 /// Crates of others that the agent's side may use: it lives inside somebody else's program.
