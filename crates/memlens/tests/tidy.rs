@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("memlens-capture", &["memlens-format"]),
     ("memlens-collector", &["memlens-format", "memlens-cpython", "memlens-capture"]),
     ("memlens-analysis", &["memlens-format", "memlens-capture"]),
+    ("memlens-heap", &[]),
     ("memlens-report", &["memlens-analysis"]),
     ("memlens", &["memlens-format", "memlens-capture", "memlens-collector", "memlens-analysis", "memlens-report"]),
     ("memlens-python", &[]),

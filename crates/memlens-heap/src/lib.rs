@@ -1,0 +1,38 @@
+//! A Python heap as a graph: who refers to whom, by which name, and how large each object is. No Python in it: a walker
+//! fills a [`HeapBuilder`], or a file is read.
+//!
+//! # Byte budget
+//! For each object (*n*), and each reference (*e*, those to classes apart), in memory:
+//!
+//! | part | bytes |
+//! |---|---|
+//! | address (48 bits) | 6 *n* |
+//! | type, shallow size | 8 *n* |
+//! | shape: the names of its references, shared | 4 *n* |
+//! | place of its references | 4 *n* |
+//! | target of a reference | 4 *e* |
+//!
+//! Texts and what only few objects have come on top.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod column;
+mod dominators;
+mod edge_name;
+mod error;
+mod file;
+mod graph;
+mod id;
+mod kind;
+mod preorder;
+mod shape_table;
+mod text_pool;
+
+pub use builder::HeapBuilder;
+pub use dominators::Dominators;
+pub use edge_name::{EdgeKind, EdgeName};
+pub use error::{BuildError, Error};
+pub use file::{HEAP_VERSION, HEAP_VERSIONS, load, read};
+pub use graph::{Edge, Graph};
+pub use id::{NameId, ObjectId, TypeId};
+pub use kind::{BufferKind, Fact, FactKind, Frame, Meta, Root, RootKind, Type, TypeFlags};
