@@ -2,7 +2,6 @@
 use crate::dict;
 use crate::layout::{self, Layout, type_object as slot};
 use crate::object::Object;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use pyo3::{ffi, intern};
@@ -26,7 +25,7 @@ impl Interpreter {
     pub fn new(python: Python<'_>) -> PyResult<Self> {
         let version = python.version_info();
         let layout = layout::of_version(version.major.into(), version.minor.into());
-        let layout = layout.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let layout = layout.map_err(|error| crate::error::unsupported(python, &error.to_string()))?;
         let class = python.get_type::<PyType>().call1(("memlens_probe", (), PyDict::new(python)))?;
         let object_type = Object::of((&raw mut ffi::PyBaseObject_Type).cast());
         let descriptor = python.get_type::<pyo3::types::PyList>().getattr(intern!(python, "append"))?;

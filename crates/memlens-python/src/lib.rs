@@ -5,6 +5,7 @@
 mod arrow;
 mod dict;
 mod edge;
+mod error;
 mod interpreter;
 mod layout;
 mod marks;
@@ -35,15 +36,40 @@ fn interpreter(python: Python<'_>) -> PyResult<&'static Interpreter> {
     Ok(INTERPRETER.get_or_init(|| found))
 }
 
-/// Deep size in bytes of the objects, each object and buffer once.
+/// Deep size in bytes of the objects together, each object and buffer once.
 #[pyfunction]
-#[pyo3(signature = (*objects))]
-fn sizeof(python: Python<'_>, objects: &Bound<'_, PyTuple>) -> PyResult<u64> {
-    let mut walk = Walk::new(interpreter(python)?, Included::default());
-    for object in objects.iter() {
+#[pyo3(signature = (obj, /, *more, include = None))]
+fn sizeof(
+    obj: &Bound<'_, PyAny>,
+    more: &Bound<'_, PyTuple>,
+    include: Option<&Bound<'_, PyAny>>,
+) -> PyResult<u64> {
+    let python = obj.py();
+    let mut walk = Walk::new(interpreter(python)?, included(python, include)?);
+    walk.add(Object::of(obj.as_ptr()));
+    for object in more.iter() {
         walk.add(Object::of(object.as_ptr()));
     }
     Ok(walk.finish(python).deep_bytes())
+}
+
+/// What `include=` asks for: a name or several.
+fn included(python: Python<'_>, names: Option<&Bound<'_, PyAny>>) -> PyResult<Included> {
+    let mut included = Included::default();
+    let Some(names) = names else {
+        return Ok(included);
+    };
+    let names: Vec<String> = match names.extract::<String>() {
+        Ok(name) => vec![name],
+        Err(_) => names.extract().map_err(|_| error::argument(python, "include must be names, such as (\"modules\",)"))?,
+    };
+    for name in names {
+        if !included.add(&name) {
+            let known = Included::NAMES.join(", ");
+            return Err(error::argument(python, &format!("include={name:?}: not one of {known}")));
+        }
+    }
+    Ok(included)
 }
 
 #[pymodule]

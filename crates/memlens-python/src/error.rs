@@ -1,0 +1,17 @@
+//! The exceptions of `memlens`, which are classes of its Python side.
+use pyo3::prelude::*;
+
+/// `memlens.ArgumentError`.
+pub fn argument(python: Python<'_>, message: &str) -> PyErr {
+    make(python, "ArgumentError", message)
+}
+
+/// `memlens.UnsupportedError`.
+pub fn unsupported(python: Python<'_>, message: &str) -> PyErr {
+    make(python, "UnsupportedError", message)
+}
+
+fn make(python: Python<'_>, class: &str, message: &str) -> PyErr {
+    let made = python.import("memlens._errors").and_then(|errors| errors.getattr(class)?.call1((message,)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
