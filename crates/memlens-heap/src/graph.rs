@@ -3,7 +3,7 @@ use crate::column::{AddressColumn, SizeColumn, find};
 use crate::dominators::Dominators;
 use crate::shape_table::ShapeTable;
 use crate::text_pool::TextPool;
-use crate::{EdgeName, Fact, Frame, Meta, NameId, ObjectId, Root, Type, TypeFlags, TypeId};
+use crate::{DominatorTree, EdgeName, Fact, Frame, Meta, NameId, ObjectId, Referrers, Root, Type, TypeFlags, TypeId};
 use std::sync::OnceLock;
 
 /// A reference.
@@ -73,6 +73,7 @@ pub struct Graph {
     pub(crate) extras: Extras,
     pub(crate) by_address: OnceLock<Vec<u32>>,
     pub(crate) dominators: OnceLock<Dominators>,
+    pub(crate) referrers: OnceLock<Referrers>,
 }
 
 impl Graph {
@@ -109,13 +110,19 @@ impl Graph {
     /// The object at an address. The first call sorts all addresses (4 bytes an object).
     pub fn object_at(&self, address: u64) -> Option<ObjectId> {
         let column = &self.columns.addresses;
-        let sorted = self.by_address.get_or_init(|| {
+        let sorted = self.by_address();
+        let at = sorted.binary_search_by_key(&address, |object| column.get(*object as usize)).ok()?;
+        Some(ObjectId(sorted[at]))
+    }
+
+    /// All objects, sorted by address.
+    pub(crate) fn by_address(&self) -> &[u32] {
+        self.by_address.get_or_init(|| {
+            let column = &self.columns.addresses;
             let mut objects: Vec<u32> = (0..self.len() as u32).collect();
             objects.sort_unstable_by_key(|object| column.get(*object as usize));
             objects
-        });
-        let at = sorted.binary_search_by_key(&address, |object| column.get(*object as usize)).ok()?;
-        Some(ObjectId(sorted[at]))
+        })
     }
 
     /// Bytes of the object itself.
@@ -214,6 +221,16 @@ impl Graph {
     /// Immediate dominators and retained sizes. The first call computes them.
     pub fn dominators(&self) -> &Dominators {
         self.dominators.get_or_init(|| Dominators::new(self))
+    }
+
+    /// Whom each object dominates. Computed anew by each call.
+    pub fn dominator_tree(&self) -> DominatorTree {
+        DominatorTree::new(self)
+    }
+
+    /// Who refers to each object. The first call computes it (4 bytes an object and a reference).
+    pub fn referrers(&self) -> &Referrers {
+        self.referrers.get_or_init(|| Referrers::new(self))
     }
 
     /// What the object refers to, without the names.

@@ -161,12 +161,17 @@ impl<R: Read> ChunkReader<R> {
         Ok(())
     }
 
-    /// The end mark.
+    /// The end mark, with nothing behind it.
     pub(crate) fn end(&mut self) -> Result<(), String> {
         if self.peek()? != Column::End.tag() {
             return Err("a part is out of order".to_owned());
         }
-        self.read_chunk()
+        self.read_chunk()?;
+        match self.input.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err("something follows its end".to_owned()),
+            Err(error) => Err(read_failure(&error)),
+        }
     }
 
     /// The tag of the next chunk that this version knows.
