@@ -19,8 +19,10 @@ pub enum Name {
     Slot(*const c_char),
     /// The value under this key.
     Key(Object),
-    /// A key itself, or a member of a set.
-    Element,
+    /// A key itself.
+    KeyObject(Object),
+    /// A member of a set.
+    Member,
     /// An item of a sequence.
     Index(usize),
     /// An instance's `__dict__`.
@@ -179,7 +181,7 @@ fn visit_dict(dict: Object, layout: &Layout, visitor: &mut impl Visitor) {
     // SAFETY: it is a dict.
     unsafe {
         dict::items(dict, layout, |key, value| {
-            visitor.edge(Name::Element, key);
+            visitor.edge(Name::KeyObject(key), key);
             visitor.edge(Name::Key(key), value);
         });
     }
@@ -193,7 +195,7 @@ fn visit_set(set: Object, visitor: &mut impl Visitor) {
         let (key, hash) = unsafe { ((table as *const [usize; 2]).add(index)).read() }.into();
         // A removed entry holds a dummy object, with this hash (`set_swap_bodies`' DUMMY).
         if let Some(key) = Object::at(key).filter(|_| hash != usize::MAX) {
-            visitor.edge(Name::Element, key);
+            visitor.edge(Name::Member, key);
         }
     }
 }
@@ -262,19 +264,34 @@ impl<V: Visitor> Visitor for Outside<'_, V> {
     }
 }
 
+/// What a type without a traversal shows of itself: the parts of a code object, of a range, of a static type.
+fn visit_members<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V) {
+    if facts.kind == Kind::Type {
+        visit_known(object, crate::layout::type_object::DICT, "__dict__", visitor);
+        return visit_known(object, crate::layout::type_object::MRO, "__mro__", visitor);
+    }
+    for member in &facts.members {
+        // SAFETY: a member's offset lies in the instances of its type.
+        if let Some(target) = unsafe { object.field(member.offset) } {
+            visitor.edge(Name::Slot(member.name), target);
+        }
+    }
+}
+
 struct Traversal<'a, V> {
     object: Object,
     class: Object,
+    kind: Kind,
     members: &'a [Member],
     visitor: &'a mut V,
 }
 
 /// By the native type's own `tp_traverse`.
 fn traverse<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V) {
-    let Some(traverse) = facts.traverse else {
-        return;
+    let Some(traverse) = facts.traverse.filter(|_| facts.is_tracked(object)) else {
+        return visit_members(object, facts, visitor);
     };
-    let mut traversal = Traversal { object, class: facts.class, members: &facts.members, visitor };
+    let mut traversal = Traversal { object, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
     // SAFETY: the object is an instance of the type, and the second argument is what `receive` expects.
     unsafe { traverse(object.pointer(), receive::<V>, (&raw mut traversal).cast()) };
 }
@@ -294,7 +311,22 @@ extern "C" fn receive<V: Visitor>(target: *mut ffi::PyObject, traversal: *mut c_
 }
 
 impl<V> Traversal<'_, V> {
+    /// What no member names: the namespace of a class, the content of a cell.
+    fn special_name(&self, target: Object) -> Option<&'static str> {
+        match self.kind {
+            // SAFETY: a field of every type.
+            Kind::Type if unsafe { self.object.field(crate::layout::type_object::DICT) } == Some(target) => {
+                Some("__dict__")
+            }
+            Kind::Cell => Some("cell_contents"),
+            _ => None,
+        }
+    }
+
     fn name_of(&self, target: Object) -> Name {
+        if let Some(name) = self.special_name(target) {
+            return Name::Known(name);
+        }
         // SAFETY: a member's offset lies in the instances of its type.
         let found = self.members.iter().find(|member| unsafe { self.object.field(member.offset) } == Some(target));
         found.map_or(Name::Unnamed, |member| Name::Slot(member.name))

@@ -12,6 +12,9 @@ pub struct Interpreter {
     pub layout: &'static Layout,
     /// `subtype_dealloc`: the mark of a class that a `class` statement made.
     pub subtype_dealloc: usize,
+    /// What `tp_finalize` is in a class with a `__del__`.
+    pub python_finalizer: usize,
+    pub code_type: Object,
     pub type_type: Object,
     pub object_type: Object,
     pub method_descriptor_type: Object,
@@ -26,19 +29,24 @@ impl Interpreter {
         let version = python.version_info();
         let layout = layout::of_version(version.major.into(), version.minor.into());
         let layout = layout.map_err(|error| crate::error::unsupported(python, &error.to_string()))?;
-        let class = python.get_type::<PyType>().call1(("memlens_probe", (), PyDict::new(python)))?;
+        let compile = python.import("builtins")?.getattr("compile")?;
+        let code = compile.call1(("0", "memlens", "eval"))?;
+        let members = PyDict::new(python);
+        members.set_item("__del__", python.None())?;
+        let class = python.get_type::<PyType>().call1(("memlens_probe", (), members))?;
         let object_type = Object::of((&raw mut ffi::PyBaseObject_Type).cast());
         let descriptor = python.get_type::<pyo3::types::PyList>().getattr(intern!(python, "append"))?;
         // SAFETY: both are what they are called.
-        let (subtype_dealloc, empty_keys) = unsafe {
-            (
-                Object::of(class.as_ptr()).read(slot::DEALLOC),
-                dict::keys_address(Object::of(PyDict::new(python).as_ptr())),
-            )
+        let (subtype_dealloc, python_finalizer, empty_keys) = unsafe {
+            let class = Object::of(class.as_ptr());
+            let empty = PyDict::new(python);
+            (class.read(slot::DEALLOC), class.read(slot::FINALIZE), dict::keys_address(Object::of(empty.as_ptr())))
         };
         Ok(Self {
             layout,
             subtype_dealloc,
+            python_finalizer,
+            code_type: Object::of(code.as_ptr()).type_of(),
             type_type: Object::of((&raw mut ffi::PyType_Type).cast()),
             object_type,
             method_descriptor_type: Object::of(descriptor.as_ptr()).type_of(),

@@ -17,6 +17,8 @@ pub mod type_object {
     pub const DICT: isize = 264;
     pub const DICT_OFFSET: isize = 288;
     pub const IS_GC: isize = 328;
+    pub const MRO: isize = 344;
+    pub const FINALIZE: isize = 392;
 }
 
 /// `PyGC_Head`, in front of each object that the collector can track.

@@ -3,18 +3,26 @@
 //! Read `walk` first. `object`, `layout` and `dict` say how objects lie in memory; `type_facts` what is known of a type; `edge` and
 //! `size` what an object refers to and how large it is; `rule` what is left out.
 mod arrow;
+mod class_name;
+mod collector;
 mod dict;
 mod edge;
 mod error;
+mod graph_walk;
+mod heap;
 mod interpreter;
 mod layout;
 mod marks;
 mod native;
+mod numbering;
 mod numpy;
 mod object;
 mod region;
 mod rule;
 mod size;
+mod text;
+mod thread;
+mod tree;
 mod type_facts;
 mod walk;
 
@@ -39,11 +47,7 @@ fn interpreter(python: Python<'_>) -> PyResult<&'static Interpreter> {
 /// Deep size in bytes of the objects together, each object and buffer once.
 #[pyfunction]
 #[pyo3(signature = (obj, /, *more, include = None))]
-fn sizeof(
-    obj: &Bound<'_, PyAny>,
-    more: &Bound<'_, PyTuple>,
-    include: Option<&Bound<'_, PyAny>>,
-) -> PyResult<u64> {
+fn sizeof(obj: &Bound<'_, PyAny>, more: &Bound<'_, PyTuple>, include: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
     let python = obj.py();
     let mut walk = Walk::new(interpreter(python)?, included(python, include)?);
     walk.add(Object::of(obj.as_ptr()));
@@ -51,6 +55,25 @@ fn sizeof(
         walk.add(Object::of(object.as_ptr()));
     }
     Ok(walk.finish(python).deep_bytes())
+}
+
+/// A node as Python takes it: label, type, seven numbers, children.
+type PyNode = (String, String, [u64; 7], Vec<Py<PyAny>>);
+
+/// The sizes of an object and of its parts.
+#[pyfunction]
+fn size_tree(obj: &Bound<'_, PyAny>, depth: usize, include: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    let python = obj.py();
+    let included = included(python, include)?;
+    let node = tree::build(python, interpreter(python)?, Object::of(obj.as_ptr()), included, depth);
+    to_python(python, node.map_err(|error| error::argument(python, &error.to_string()))?)
+}
+
+fn to_python(python: Python<'_>, node: tree::Node) -> PyResult<Py<PyAny>> {
+    let sizes = [node.shallow, node.deep, node.retained, node.pinned, node.opaque, node.file, node.count];
+    let children = node.children.into_iter().map(|child| to_python(python, child));
+    let node: PyNode = (node.label, node.type_name, sizes, children.collect::<PyResult<_>>()?);
+    Ok(node.into_pyobject(python)?.into_any().unbind())
 }
 
 /// What `include=` asks for: a name or several.
@@ -61,7 +84,9 @@ fn included(python: Python<'_>, names: Option<&Bound<'_, PyAny>>) -> PyResult<In
     };
     let names: Vec<String> = match names.extract::<String>() {
         Ok(name) => vec![name],
-        Err(_) => names.extract().map_err(|_| error::argument(python, "include must be names, such as (\"modules\",)"))?,
+        Err(_) => {
+            names.extract().map_err(|_| error::argument(python, "include must be names, such as (\"modules\",)"))?
+        }
     };
     for name in names {
         if !included.add(&name) {
@@ -75,5 +100,5 @@ fn included(python: Python<'_>, names: Option<&Bound<'_, PyAny>>) -> PyResult<In
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::sizeof;
+    use super::{size_tree, sizeof};
 }

@@ -16,8 +16,21 @@ pub struct Answer {
     pub regions: Regions,
     /// Bytes without an address.
     pub own_bytes: u64,
+    /// Bytes of the regions that the object shows, if it does not show all.
+    pub shown_bytes: Option<u64>,
     /// The library did not answer: what the object holds is unknown.
     pub is_unknown: bool,
+}
+
+impl Answer {
+    /// How much of one of its regions the object shows: a slice shows about the same part of each.
+    pub fn used_of(&self, region: Region) -> u64 {
+        let all: u64 = self.regions.all().iter().map(|region| region.bytes as u64).sum();
+        match self.shown_bytes {
+            Some(shown) if shown < all => (region.bytes as u128 * u128::from(shown) / u128::from(all.max(1))) as u64,
+            _ => region.bytes as u64,
+        }
+    }
 }
 
 /// Asks about each object.
@@ -41,6 +54,9 @@ fn answer(object: &Bound<'_, PyAny>, native: Native) -> Answer {
         Native::PandasTable => add_hash_table(object, &mut answer),
     };
     answer.is_unknown = result.is_err();
+    if matches!(native, Native::ArrowArray | Native::ArrowChunked | Native::ArrowTable) {
+        answer.shown_bytes = object.getattr("nbytes").and_then(|bytes| bytes.extract()).ok();
+    }
     answer
 }
 

@@ -19,6 +19,9 @@ const TYPE: usize = 8;
 const SIZE: usize = 16;
 
 impl Object {
+    /// No object: a key that no object has.
+    pub const NOTHING: Self = Self(0);
+
     /// The object at an address; none for null and for what cannot be an object's address.
     #[inline]
     pub fn at(address: usize) -> Option<Self> {

@@ -30,6 +30,9 @@ const MOST: usize = 1 << 46;
 /// Bytes of an object's own blocks.
 #[inline]
 pub fn own_bytes(object: Object, facts: &TypeFacts, interpreter: &Interpreter) -> usize {
+    if facts.kind == Kind::Type && !crate::type_facts::is_heap_type(object) {
+        return 0;
+    }
     facts.pre_size + body_bytes(object, facts, interpreter) + attribute_bytes(object, facts, interpreter)
 }
 
@@ -63,7 +66,6 @@ fn body_bytes(object: Object, facts: &TypeFacts, interpreter: &Interpreter) -> u
             Kind::ByteArray => facts.basic_size + object.read::<usize>(BYTE_ARRAY_ALLOCATED),
             Kind::NumpyArray => facts.basic_size + numpy::array(object).map_or(0, |array| array.shape_bytes),
             Kind::StringIo => facts.basic_size + string_io_bytes(object),
-            Kind::Type if !crate::type_facts::is_heap_type(object) => 0,
             _ => stated_bytes(object, facts).unwrap_or_else(|| plain_bytes(object, facts)),
         }
     }

@@ -40,6 +40,7 @@ pub enum Kind {
     Module,
     Type,
     Code,
+    Cell,
     WeakReference,
     BytesIo,
     StringIo,
@@ -81,6 +82,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("module", Kind::Module),
     ("type", Kind::Type),
     ("code", Kind::Code),
+    ("cell", Kind::Cell),
     ("weakref", Kind::WeakReference),
     ("weakref.ReferenceType", Kind::WeakReference),
     ("weakproxy", Kind::WeakReference),
@@ -142,6 +144,8 @@ const TRUSTED_MODULES: &[&str] = &[
 
 /// `tp_traverse`.
 pub type Traverse = unsafe extern "C" fn(*mut ffi::PyObject, ffi::visitproc, *mut c_void) -> c_int;
+/// `tp_is_gc`.
+type IsGc = unsafe extern "C" fn(*mut ffi::PyObject) -> c_int;
 type NoArguments = unsafe extern "C" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
 
 /// A field with a name: a slot of a class, or what a C type shows of itself.
@@ -178,6 +182,8 @@ pub struct TypeFacts {
     pub dict: DictPlace,
     /// Of the native base.
     pub traverse: Option<Traverse>,
+    /// Tells objects with a collector's head from those without, where a type has both: static types have none.
+    is_gc: Option<IsGc>,
     /// Slots of Python classes, and members of C types.
     pub slots: Vec<Member>,
     pub members: Vec<Member>,
@@ -204,7 +210,8 @@ impl TypeFacts {
         let dict = dict_place(interpreter, class, flags);
         let (slots, members) = members_of(interpreter, class);
         let sizeof = sizeof_of(interpreter, native, kind);
-        let is_leaf = traverse.is_none() && dict == DictPlace::None && slots.is_empty() && !has_hidden_edges(kind);
+        let shows_nothing = traverse.is_none() && members.is_empty() && slots.is_empty();
+        let is_leaf = shows_nothing && dict == DictPlace::None && !has_hidden_edges(kind);
         Self {
             class,
             kind,
@@ -215,6 +222,8 @@ impl TypeFacts {
             pre_size: pre_size(interpreter, flags),
             dict,
             traverse,
+            // SAFETY: the slot holds null or such a function.
+            is_gc: unsafe { class.read::<Option<IsGc>>(slot::IS_GC) },
             slots,
             members,
             sizeof,
@@ -240,6 +249,13 @@ impl TypeFacts {
             ffi::PyErr_Clear();
         }
         usize::try_from(size).ok()
+    }
+
+    /// Whether the collector could track the object.
+    #[inline]
+    pub fn is_tracked(&self, object: Object) -> bool {
+        // SAFETY: the object is an instance of this type.
+        self.is_gc.is_none_or(|is_gc| unsafe { is_gc(object.pointer()) } != 0)
     }
 
     /// "module.Class", or "list".

@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("memlens-heap", &[]),
     ("memlens-report", &["memlens-analysis"]),
     ("memlens", &["memlens-format", "memlens-capture", "memlens-collector", "memlens-analysis", "memlens-report"]),
-    ("memlens-python", &[]),
+    ("memlens-python", &["memlens-cpython", "memlens-heap"]),
 ];
 
 /// Crates of others that the agent's side may use: it lives inside somebody else's program.
