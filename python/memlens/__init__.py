@@ -16,6 +16,7 @@ from ._errors import ArgumentError, Error, FileError, UnknownObjectError, Unsupp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from os import PathLike
 
     from ._size_tree import SizeTree as SizeTree
     from ._snapshot import Snapshot as Snapshot
@@ -64,7 +65,7 @@ def snapshot(*, fork: bool = False) -> Snapshot:
     return take(fork)
 
 
-def load(path: str) -> Snapshot:
+def load(path: str | PathLike[str]) -> Snapshot:
     """A snapshot that :meth:`Snapshot.save` wrote. A damaged or newer file raises :class:`FileError`."""
     from ._snapshot import load
 

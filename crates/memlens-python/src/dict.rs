@@ -182,6 +182,18 @@ pub unsafe fn storage_bytes(dict: Object, layout: &Layout, empty_keys: usize) ->
     }
 }
 
+/// Entries for which a dict's table has room.
+///
+/// # Safety
+/// `dict` must be a dict.
+pub unsafe fn capacity(dict: Object, layout: &Layout) -> usize {
+    // SAFETY: the caller's promise.
+    match unsafe { parts(dict, layout) } {
+        Some(Parts { keys, values: None }) => usable_fraction(keys.slots().0),
+        _ => 0,
+    }
+}
+
 /// The address of a dict's table.
 ///
 /// # Safety

@@ -123,6 +123,12 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         Kind::Set if facts.is_exact => visit_set(object, visitor),
         Kind::Function => visit_function(object, layout, visitor),
         Kind::Frame => visit_frame(object, facts, layout, visitor),
+        Kind::Type => {
+            traverse(object, facts, visitor);
+            if crate::type_facts::is_heap_type(object) {
+                visit_known(object, crate::layout::type_object::SUBCLASSES, "<subclasses>", visitor);
+            }
+        }
         Kind::WeakReference => visit_weak(object, facts, visitor),
         Kind::BytesIo => visit_known(object, BYTES_IO_BUFFER, "buffer", visitor),
         Kind::StringIo => visit_string_io(object, facts, layout, visitor),

@@ -4,6 +4,7 @@
 //! builder takes them for the price of a push. As in `walk`, no Python code runs; libraries are asked at the end.
 use crate::class_name;
 use crate::edge::{self, Name, Visitor};
+use crate::fact;
 use crate::interpreter::Interpreter;
 use crate::layout::type_object as slot;
 use crate::native;
@@ -21,11 +22,13 @@ use memlens_heap::{
     BufferKind, EdgeName, FactKind, Frame, HeapBuilder, Meta, NameId, ObjectId, RootKind, TypeFlags, TypeId,
 };
 use pyo3::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// Marks an address as one of something that is left out.
 const LEFT_OUT: u32 = u32::MAX;
+/// `offsetof(PyWeakReference, wr_callback)`.
+const WEAK_CALLBACK: isize = 24;
 /// Distinct keys whose text is kept; later ones are shown as `…`.
 const MOST_KEYS: usize = 4_000_000;
 
@@ -125,7 +128,7 @@ impl<'a> GraphWalk<'a> {
     }
 
     /// Visits the variables of the frames, which were added before any object.
-    pub fn visit_frames(&mut self, frames: &[InterpreterFrame]) {
+    pub fn visit_frames(&mut self, frames: &[InterpreterFrame], namespaces: &FxHashSet<Object>) {
         for frame in frames {
             self.current = ObjectId(self.visited as u32);
             self.visited += 1;
@@ -137,10 +140,23 @@ impl<'a> GraphWalk<'a> {
                 self.explain(id);
                 self.builder.edge(self.current, id, EdgeName::local(name));
             }
+            for other in &frame.others {
+                self.visit_other(*other, namespaces);
+            }
             self.edge(Name::Known("f_code"), frame.code);
             if let Some(function) = frame.function_object {
                 self.edge(Name::Known("f_func"), function);
             }
+        }
+    }
+
+    /// A module's namespace is the module's: the frame's reference to it is explained, and leads nowhere.
+    fn visit_other(&mut self, other: Object, namespaces: &FxHashSet<Object>) {
+        if !namespaces.contains(&other) {
+            return self.edge(Name::Unnamed, other);
+        }
+        if let Some(id) = self.number(other) {
+            self.explain(id);
         }
     }
 
@@ -177,6 +193,9 @@ impl<'a> GraphWalk<'a> {
                 self.outside(Name::Known("__class__"), facts.class);
             }
             self.note(object, &facts);
+            if self.rules.is_none() {
+                fact::note(&mut self.builder, self.current, object, &facts, self.types.interpreter);
+            }
         }
     }
 
@@ -187,6 +206,15 @@ impl<'a> GraphWalk<'a> {
             Kind::Mmap => self.mappings.extend(mapped_region(object).map(|region| (self.current, region))),
             Kind::Native(native) => self.natives.push((self.current, object, native)),
             _ => {}
+        }
+    }
+
+    /// Says so if the weak reference that is being visited has a callback.
+    fn note_callback(&mut self, target: ObjectId) {
+        let reference = self.objects[self.current.index()];
+        // SAFETY: the field of a weak reference.
+        if unsafe { reference.field(WEAK_CALLBACK) }.is_some() {
+            self.builder.fact(target, FactKind::WeakrefCallback, 0);
         }
     }
 
@@ -473,6 +501,7 @@ impl Visitor for GraphWalk<'_> {
             Name::Weak => {
                 if let Some(id) = self.number(target) {
                     self.builder.weak(self.current, id);
+                    self.note_callback(id);
                 }
             }
             Name::Known("__class__") => {

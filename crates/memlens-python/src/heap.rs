@@ -4,6 +4,7 @@ use crate::dict;
 use crate::graph_walk::GraphWalk;
 use crate::interpreter::Interpreter;
 use crate::object::Object;
+use crate::rule;
 use crate::text;
 use crate::thread::{self, Thread};
 use crate::type_facts::Kind;
@@ -12,15 +13,18 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 
-/// Walks the heap. `thread_names` names threads by their `ident`.
-pub fn graph(
-    python: Python<'_>,
-    interpreter: &Interpreter,
-    meta: Meta,
-    thread_names: &HashMap<u64, String>,
-) -> Result<Graph, BuildError> {
+/// What the Python side knows.
+pub struct Caller {
+    /// Names of threads by their `ident`.
+    pub thread_names: HashMap<u64, String>,
+    /// Frames of files in this folder are memlens's own, and left out.
+    pub folder: String,
+}
+
+/// Walks the heap.
+pub fn graph(python: Python<'_>, interpreter: &Interpreter, meta: Meta, caller: &Caller) -> Result<Graph, BuildError> {
     let mut walk = GraphWalk::new(interpreter, None, meta);
-    add_threads(&mut walk, thread_names);
+    add_threads(&mut walk, caller);
     add_modules(&mut walk);
     walk.run();
     collector::each_tracked(interpreter, |object| {
@@ -34,14 +38,19 @@ pub fn graph(
     walk.into_builder().finish()
 }
 
-fn add_threads(walk: &mut GraphWalk<'_>, names: &HashMap<u64, String>) {
-    let threads: Vec<Thread> = thread::all(walk.types());
-    for thread in &threads {
-        let name = names.get(&thread.ident).cloned().unwrap_or_else(|| format!("thread {}", thread.ident));
-        thread.frames.iter().for_each(|frame| walk.add_frame(frame, &name));
+fn add_threads(walk: &mut GraphWalk<'_>, caller: &Caller) {
+    let mut threads: Vec<Thread> = thread::all(walk.types());
+    for thread in &mut threads {
+        thread.frames.retain(|frame| !frame.file.starts_with(&caller.folder));
     }
     for thread in &threads {
-        walk.visit_frames(&thread.frames);
+        let name =
+            caller.thread_names.get(&thread.ident).cloned().unwrap_or_else(|| format!("thread {}", thread.ident));
+        thread.frames.iter().for_each(|frame| walk.add_frame(frame, &name));
+    }
+    let namespaces = rule::module_dicts(walk.types());
+    for thread in &threads {
+        walk.visit_frames(&thread.frames, &namespaces);
     }
 }
 

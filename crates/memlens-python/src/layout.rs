@@ -18,6 +18,7 @@ pub mod type_object {
     pub const DICT_OFFSET: isize = 288;
     pub const IS_GC: isize = 328;
     pub const MRO: isize = 344;
+    pub const SUBCLASSES: isize = 360;
     pub const FINALIZE: isize = 392;
 }
 

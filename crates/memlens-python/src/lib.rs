@@ -8,6 +8,8 @@ mod collector;
 mod dict;
 mod edge;
 mod error;
+mod fact;
+mod fork;
 mod graph_walk;
 mod heap;
 mod interpreter;
@@ -20,6 +22,7 @@ mod object;
 mod region;
 mod rule;
 mod size;
+mod snapshot;
 mod text;
 mod thread;
 mod tree;
@@ -101,4 +104,6 @@ fn included(python: Python<'_>, names: Option<&Bound<'_, PyAny>>) -> PyResult<In
 mod _native {
     #[pymodule_export]
     use super::{size_tree, sizeof};
+    #[pymodule_export]
+    use crate::snapshot::{Heap, load, take};
 }

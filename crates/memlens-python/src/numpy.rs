@@ -107,6 +107,27 @@ pub fn is_builtin_dtype(dtype: Object) -> bool {
     PLAIN.contains(&number) || number == HALF
 }
 
+/// `NPY_LONG` and `NPY_DOUBLE`.
+pub const INT64: i32 = 7;
+pub const FLOAT64: i32 = 12;
+
+/// The plain values of an array.
+pub struct Values<'a> {
+    pub bytes: &'a [u8],
+    pub type_number: i32,
+}
+
+/// The data of an array that owns it and has numbers in it, or nothing.
+pub fn values<'a>(array: &Array) -> Option<Values<'a>> {
+    let type_number = type_number(array.dtype);
+    let is_plain = (0..OBJECT).contains(&type_number) && array.is_owner && array.extent.bytes > 0;
+    // SAFETY: the array owns these bytes, which do not change while we hold the GIL.
+    is_plain.then(|| Values {
+        bytes: unsafe { std::slice::from_raw_parts(array.extent.address as *const u8, array.extent.bytes) },
+        type_number,
+    })
+}
+
 /// Bytes that an array's strings take beside its items.
 pub fn string_bytes(array: &Array) -> usize {
     if type_number(array.dtype) == STRING && array.is_owner { string_arena(array) } else { 0 }

@@ -96,7 +96,7 @@ fn belongs_to_module(function: Object) -> bool {
 }
 
 /// The dicts of all modules in `sys.modules`.
-fn module_dicts(types: &mut TypeTable<'_>) -> FxHashSet<Object> {
+pub fn module_dicts(types: &mut TypeTable<'_>) -> FxHashSet<Object> {
     let layout: &Layout = types.interpreter.layout;
     let mut found = FxHashSet::default();
     // SAFETY: we hold the GIL; the result is borrowed.

@@ -19,6 +19,8 @@ pub struct InterpreterFrame {
     pub function_object: Option<Object>,
     /// Variable names (strings) and values.
     pub locals: Vec<(Object, Object)>,
+    /// What it refers to without a name: a namespace that is no function's, and operands of the call that it waits in.
+    pub others: Vec<Object>,
 }
 
 /// A thread and its frames, innermost first.
@@ -35,6 +37,8 @@ const NEXT: isize = 8;
 const LOCAL_NAMES: isize = 96;
 /// `offsetof(_PyInterpreterFrame, localsplus)`, 3.11 to 3.13. A frame object's `f_localsplus` stands at 360 in 3.9, at 352 in 3.10.
 const LOCALS: isize = 72;
+/// `offsetof(_PyInterpreterFrame, stacktop)`, 3.11 to 3.13.
+const STACK_TOP: isize = 64;
 /// `offsetof(PyCodeObject, co_varnames)`, `co_cellvars` and `co_freevars`, 3.9 and 3.10.
 const OLD_NAMES: [isize; 3] = [72, 88, 80];
 
@@ -104,6 +108,7 @@ unsafe fn read_frame<V: Layout>(
             10 => 352,
             _ => LOCALS,
         };
+        let count = names.len();
         let locals = names.into_iter().enumerate();
         let locals = locals.filter_map(|(at, name)| Some((name, frame.field(first + 8 * at as isize)?)));
         let function_object = match V::MINOR {
@@ -119,7 +124,27 @@ unsafe fn read_frame<V: Layout>(
             code: code_object,
             function_object,
             locals: locals.collect(),
+            others: others::<V>(frame, count),
         })
+    }
+}
+
+/// The namespace of a module's or a class's frame, and the operands of a frame that waits in an inlined call.
+///
+/// # Safety
+/// The frame must be live, of this version, with so many variables.
+unsafe fn others<V: Layout>(frame: Object, local_count: usize) -> Vec<Object> {
+    let namespace = match V::MINOR {
+        // SAFETY: a frame object's f_back, f_builtins, f_globals and f_locals.
+        ..11 => return unsafe { [24, 40, 48, 56].into_iter().filter_map(|at| frame.field(at)).collect() },
+        11 => 24,
+        _ => 40,
+    };
+    // SAFETY: the caller's promise; `stacktop` counts the slots in use, or is negative while the frame runs.
+    unsafe {
+        let used = usize::try_from(frame.read::<i32>(STACK_TOP)).unwrap_or(0);
+        let operands = (local_count..used).filter_map(|at| frame.field(LOCALS + 8 * at as isize));
+        frame.field(namespace).into_iter().chain(operands).collect()
     }
 }
 

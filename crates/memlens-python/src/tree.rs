@@ -184,9 +184,10 @@ impl<'g> Tree<'g> {
         if depth == 0 || self.budget == 0 {
             return;
         }
-        let parts = self.parts(object);
-        let (shown, rest) = self.chosen(parts);
         self.above.push(object);
+        let mut parts = self.parts(object);
+        parts.retain(|part| part.objects.iter().any(|part| !self.above.contains(part)));
+        let (shown, rest) = self.chosen(parts);
         for part in &shown {
             let mut child = self.node(part);
             if let ([only], true) = (part.objects.as_slice(), child.deep >= self.smallest) {
@@ -215,7 +216,8 @@ impl<'g> Tree<'g> {
             weights.push((Reverse(self.reach(&part.objects).deep.max(retained)), index));
         }
         weights.sort_unstable();
-        let kept: Vec<usize> = weights[..MOST_CHILDREN].iter().map(|(_, index)| *index).collect();
+        let largest = weights[..MOST_CHILDREN].iter().filter(|(weight, _)| weight.0 >= self.smallest);
+        let kept: Vec<usize> = largest.map(|(_, index)| *index).collect();
         let mut is_kept = vec![false; parts.len()];
         kept.iter().for_each(|index| is_kept[*index] = true);
         let mut is_kept = is_kept.into_iter();
