@@ -6,7 +6,7 @@ use crate::dict::{self, Attributes};
 use crate::layout::Layout;
 use crate::numpy;
 use crate::object::Object;
-use crate::type_facts::{DictPlace, Kind, Member, TypeFacts};
+use crate::type_facts::{DictPlace, Kind, Member, TypeFacts, type_name};
 use pyo3::ffi;
 use std::ffi::{c_char, c_int, c_void};
 
@@ -52,6 +52,14 @@ const SET_MASK: isize = 32;
 const SET_TABLE: isize = 40;
 /// `offsetof(PyWeakReference, wr_object)` and `wr_callback`.
 const WEAK_TARGET: isize = 16;
+/// `offsetof(PyMethodObject, im_func)`.
+const METHOD_FUNCTION: isize = 16;
+/// `offsetof(PyDateTime_DateTime, hastzinfo)`; `tzinfo` is the last field.
+const HAS_TIME_ZONE: isize = 24;
+/// The fields of a `timezone`.
+const TIME_ZONE_FIELDS: [(isize, &str); 2] = [(16, "offset"), (24, "name")];
+/// The fields of a range; its members do not show the last.
+const RANGE_FIELDS: [(isize, &str); 4] = [(16, "start"), (24, "stop"), (32, "step"), (40, "length")];
 /// `offsetof(bytesio, buf)`.
 const BYTES_IO_BUFFER: isize = 16;
 /// `offsetof(stringio, state)`, and of the accumulator or writer behind it.
@@ -122,6 +130,12 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         }
         Kind::Set if facts.is_exact => visit_set(object, visitor),
         Kind::Function => visit_function(object, layout, visitor),
+        Kind::Method => visit_method(object, facts, layout, visitor),
+        Kind::Range => RANGE_FIELDS.iter().for_each(|(at, name)| visit_known(object, *at, name, visitor)),
+        Kind::TimeZone => TIME_ZONE_FIELDS.iter().for_each(|(at, name)| visit_known(object, *at, name, visitor)),
+        Kind::DateTime if has_time_zone(object) => {
+            visit_known(object, facts.native_size as isize - 8, "tzinfo", visitor);
+        }
         Kind::Frame => visit_frame(object, facts, layout, visitor),
         Kind::Type => {
             traverse(object, facts, visitor);
@@ -134,7 +148,7 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         Kind::StringIo => visit_string_io(object, facts, layout, visitor),
         Kind::NumpyArray => numpy::visit_array(object, visitor),
         Kind::NumpyDtype => numpy::visit_dtype(object, visitor),
-        Kind::Str | Kind::Bytes | Kind::Int | Kind::ByteArray => {}
+        Kind::Str | Kind::Bytes | Kind::Int | Kind::ByteArray | Kind::DateTime => {}
         _ => traverse(object, facts, visitor),
     }
 }
@@ -217,6 +231,25 @@ fn visit_function(function: Object, layout: &Layout, visitor: &mut impl Visitor)
             visitor.outside(Name::Known(name), target);
         }
     }
+}
+
+/// The function of a method is its class's, unless it closes over something.
+fn visit_method(method: Object, facts: &TypeFacts, layout: &Layout, visitor: &mut impl Visitor) {
+    // SAFETY: the field of a method; the closure's is one of a function, which is what it most often holds.
+    let function = unsafe { method.field(METHOD_FUNCTION) };
+    let closure = if layout.minor < 10 { 48 } else { 72 };
+    let is_plain = function.is_some_and(|function| {
+        // SAFETY: as above; no other type has this name and is static.
+        type_name(function.type_of()) == "function" && unsafe { function.field(closure) }.is_none()
+    });
+    let outside: &[Object] = if is_plain { function.as_slice() } else { &[] };
+    traverse(method, facts, &mut Outside { targets: outside, visitor });
+}
+
+/// Whether a `datetime` or `time` has a time zone, and room for it.
+pub fn has_time_zone(object: Object) -> bool {
+    // SAFETY: the field of a `datetime` and a `time`.
+    unsafe { object.read::<u8>(HAS_TIME_ZONE) != 0 }
 }
 
 fn visit_weak(reference: Object, facts: &TypeFacts, visitor: &mut impl Visitor) {

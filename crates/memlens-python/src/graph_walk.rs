@@ -472,7 +472,7 @@ fn is_constant(object: Object, facts: &TypeFacts, interpreter: &Interpreter) -> 
 fn flags_of(facts: &TypeFacts, interpreter: &Interpreter) -> TypeFlags {
     // SAFETY: a field of every type object.
     let has_finalizer = unsafe { facts.class.read::<usize>(slot::FINALIZE) } == interpreter.python_finalizer;
-    let is_collected = facts.traverse.is_some() && facts.kind != Kind::NumpyArray;
+    let is_collected = facts.is_collected && facts.kind != Kind::NumpyArray;
     let all = [
         (is_collected, TypeFlags::COLLECTED),
         (has_finalizer, TypeFlags::FINALIZER),

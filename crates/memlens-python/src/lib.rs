@@ -87,9 +87,10 @@ fn included(python: Python<'_>, names: Option<&Bound<'_, PyAny>>) -> PyResult<In
     };
     let names: Vec<String> = match names.extract::<String>() {
         Ok(name) => vec![name],
-        Err(_) => {
-            names.extract().map_err(|_| error::argument(python, "include must be names, such as (\"modules\",)"))?
-        }
+        Err(_) => names
+            .try_iter()
+            .and_then(|names| names.map(|name| name?.extract::<String>()).collect())
+            .map_err(|_| error::argument(python, "include must be names, such as (\"modules\",)"))?,
     };
     for name in names {
         if !included.add(&name) {

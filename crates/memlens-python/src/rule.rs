@@ -61,6 +61,11 @@ impl Rules {
         Self { included, namespaces }
     }
 
+    /// Whether nothing that lives for ever is counted.
+    pub fn skips_immortal(&self) -> bool {
+        !self.included.interned
+    }
+
     pub fn follows_outside(&self) -> bool {
         self.included.follows_outside()
     }
@@ -69,7 +74,7 @@ impl Rules {
     #[inline]
     pub fn leaves_out(&self, object: Object, facts: &TypeFacts, interpreter: &Interpreter) -> bool {
         if interpreter.is_everybodys(object) {
-            return true;
+            return !(self.included.interned && facts.kind == Kind::Str && is_memory(object, interpreter));
         }
         match facts.kind {
             // SAFETY: it is a str.
@@ -84,6 +89,12 @@ impl Rules {
             _ => false,
         }
     }
+}
+
+/// A string that lives for ever was still allocated, unless it is part of the interpreter's image.
+fn is_memory(string: Object, interpreter: &Interpreter) -> bool {
+    // SAFETY: it is a str.
+    interpreter.layout.minor >= 12 && unsafe { !crate::text::is_static(string) }
 }
 
 /// A function of C that is no bound method.

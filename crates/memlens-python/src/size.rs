@@ -65,6 +65,7 @@ fn body_bytes(object: Object, facts: &TypeFacts, interpreter: &Interpreter) -> u
             Kind::Set => facts.basic_size + set_table_bytes(object),
             Kind::ByteArray => facts.basic_size + object.read::<usize>(BYTE_ARRAY_ALLOCATED),
             Kind::NumpyArray => facts.basic_size + numpy::array(object).map_or(0, |array| array.shape_bytes),
+            Kind::DateTime if !facts.is_python_class && !edge::has_time_zone(object) => facts.basic_size - 8,
             Kind::StringIo => facts.basic_size + string_io_bytes(object),
             _ => stated_bytes(object, facts).unwrap_or_else(|| plain_bytes(object, facts)),
         }
@@ -94,7 +95,7 @@ unsafe fn int_bytes(object: Object, facts: &TypeFacts, interpreter: &Interpreter
     let digits =
         unsafe { if interpreter.layout.minor < 12 { object.var_size() } else { object.read::<usize>(16) >> 3 } };
     match (facts.is_python_class, digits) {
-        (true, _) => (INT_HEADER + 4 * (digits + 1)).next_multiple_of(8),
+        (true, _) => (facts.basic_size + 4 * (digits + 1)).next_multiple_of(8),
         (false, 0 | 1) => {
             if interpreter.layout.minor < 11 {
                 INT_HEADER + 4

@@ -41,6 +41,11 @@ pub enum Kind {
     Type,
     Code,
     Cell,
+    Method,
+    Range,
+    /// A `datetime` or a `time`: smaller without a time zone.
+    DateTime,
+    TimeZone,
     WeakReference,
     BytesIo,
     StringIo,
@@ -83,6 +88,11 @@ const KINDS: &[(&str, Kind)] = &[
     ("type", Kind::Type),
     ("code", Kind::Code),
     ("cell", Kind::Cell),
+    ("method", Kind::Method),
+    ("range", Kind::Range),
+    ("datetime.timezone", Kind::TimeZone),
+    ("datetime.datetime", Kind::DateTime),
+    ("datetime.time", Kind::DateTime),
     ("weakref", Kind::WeakReference),
     ("weakref.ReferenceType", Kind::WeakReference),
     ("weakproxy", Kind::WeakReference),
@@ -173,9 +183,13 @@ pub struct TypeFacts {
     pub kind: Kind,
     /// The kind is that of the type itself or of a Python class's native base, not of something that a C type was derived from.
     pub is_exact: bool,
+    /// The collector follows the references of its instances (`Py_TPFLAGS_HAVE_GC`).
+    pub is_collected: bool,
     /// A class made by a `class` statement.
     pub is_python_class: bool,
     pub basic_size: usize,
+    /// The basic size of the native base.
+    pub native_size: usize,
     pub item_size: usize,
     /// Bytes before the object: the collector's head and the managed fields.
     pub pre_size: usize,
@@ -216,8 +230,11 @@ impl TypeFacts {
             class,
             kind,
             is_exact,
+            is_collected: flags & FLAG_HAVE_GC != 0,
             is_python_class,
             basic_size: basic_size.unsigned_abs(),
+            // SAFETY: a field of every type object.
+            native_size: unsafe { native.read::<isize>(slot::BASIC_SIZE) }.unsigned_abs(),
             item_size: item_size.unsigned_abs(),
             pre_size: pre_size(interpreter, flags),
             dict,
@@ -323,7 +340,17 @@ fn kind_of(native: Object) -> (Kind, bool) {
 
 /// Kinds with references that no `tp_traverse` shows.
 fn has_hidden_edges(kind: Kind) -> bool {
-    matches!(kind, Kind::BytesIo | Kind::StringIo | Kind::NumpyArray | Kind::NumpyDtype | Kind::Native(_))
+    matches!(
+        kind,
+        Kind::BytesIo
+            | Kind::StringIo
+            | Kind::DateTime
+            | Kind::TimeZone
+            | Kind::Range
+            | Kind::NumpyArray
+            | Kind::NumpyDtype
+            | Kind::Native(_)
+    )
 }
 
 fn pre_size(interpreter: &Interpreter, flags: u64) -> usize {

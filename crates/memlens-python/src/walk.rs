@@ -163,7 +163,8 @@ pub fn mapped_region(object: Object) -> Option<Region> {
 impl Visitor for Walk<'_> {
     #[inline]
     fn edge(&mut self, _name: Name, target: Object) {
-        if self.types.interpreter.is_everybodys(target) || !self.marks.insert(target.address()) {
+        let is_skipped = self.rules.skips_immortal() && self.types.interpreter.is_everybodys(target);
+        if is_skipped || !self.marks.insert(target.address()) {
             return;
         }
         let facts = self.types.of(target.type_of());
