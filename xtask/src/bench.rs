@@ -4,6 +4,19 @@ use crate::shell::{self, Outcome};
 use crate::venv;
 use std::process::Command;
 
+/// `cargo xtask bench-heap`: ten million made-up objects, built, saved, loaded and asked about.
+pub fn run_heap(arguments: &[String]) -> Outcome {
+    shell::refuse_rest(arguments)?;
+    shell::run(&mut shell::cargo(&["build", "--release", "-p", "memlens-heap", "--example", "ten_million"]))?;
+    let program = shell::target().join("release/examples/ten_million");
+    for shape in ["linked", "tree"] {
+        let file = shell::target().join("ten_million.mlheap");
+        shell::run(Command::new(&program).args(["build", shape]).arg(&file))?;
+        shell::run(Command::new(&program).arg("analyse").arg(&file))?;
+    }
+    Ok(())
+}
+
 pub fn run(arguments: &[String]) -> Outcome {
     let mut arguments = arguments.to_vec();
     let named = shell::take_values(&mut arguments, "--python")?.pop();

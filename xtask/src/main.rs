@@ -21,6 +21,7 @@ Usage: cargo xtask <COMMAND>
   test    [--python P]... [--no-lints] format, lints, build and every test, on every interpreter found (or those named)
   stdlib  [--python P]... [--only M]   CPython's own test modules, without and with memlens
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  bench-heap                           ten million made-up objects through memlens-heap
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         "test" => suite::run(rest),
         "stdlib" => stdlib::run(rest),
         "bench" => bench::run(rest),
+        "bench-heap" => bench::run_heap(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -1,4 +1,5 @@
 //! What a walker fills.
+use crate::column::AddressColumn;
 use crate::edge_name::EdgeName;
 use crate::graph::{Columns, Extras};
 use crate::preorder::Numbering;
@@ -118,7 +119,7 @@ impl HeapBuilder {
         }
         let type_ = match self.buffer_types[kind as usize] {
             Some(type_) => type_,
-            None => self.type_(kind.type_name(), "", TypeFlags::BUFFER),
+            None => self.type_(kind.type_name(), "", kind.type_flags()),
         };
         self.buffer_types[kind as usize] = Some(type_);
         let buffer = self.object(address, type_, bytes);
@@ -299,17 +300,20 @@ impl HeapBuilder {
 }
 
 impl Columns {
-    /// The same in another order, one column after the other, so that only one stands twice in memory.
+    /// The same in another order: references on a second thread, since every step of it waits for memory.
     fn renumbered(mut self, numbering: &Numbering) -> Self {
         let order = &numbering.order;
-        let (targets, edge_ends) = self.renumbered_edges(numbering);
-        self.targets = targets;
-        self.edge_ends = edge_ends;
-        self.addresses.low = permuted(&self.addresses.low, order);
-        self.addresses.high = permuted(&self.addresses.high, order);
-        self.types = permuted(&self.types, order);
-        self.shapes = permuted(&self.shapes, order);
-        self.sizes.small = permuted(&self.sizes.small, order);
+        let (columns, (targets, edge_ends)) = std::thread::scope(|scope| {
+            let edges = scope.spawn(|| self.renumbered_edges(numbering));
+            let sorted = [&self.types, &self.shapes, &self.sizes.small, &self.addresses.low];
+            let sorted = sorted.map(|column| permuted(column, order));
+            let high = permuted(&self.addresses.high, order);
+            ((sorted, high), edges.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let ([types, shapes, small, low], high) = columns;
+        self.sizes.small = small;
+        self.addresses = AddressColumn { low, high };
+        self = Self { types, shapes, edge_ends, targets, ..self };
         for (object, _) in &mut self.sizes.large {
             *object = numbering.number[*object as usize];
         }

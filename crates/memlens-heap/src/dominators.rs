@@ -23,10 +23,7 @@ impl Dominators {
     /// Computes them: near linear in objects and references.
     pub(crate) fn new(graph: &Graph) -> Self {
         let immediate = immediate_dominators(graph);
-        let mut retained: Vec<u64> = (0..graph.len()).map(|object| graph.columns.sizes.get(object)).collect();
-        for (object, bytes) in graph.all_opaque() {
-            retained[object.index()] = retained[object.index()].saturating_add(bytes);
-        }
+        let mut retained: Vec<u64> = graph.objects().map(|object| graph.own_bytes(object)).collect();
         for object in (0..graph.len()).rev() {
             let bytes = retained[object];
             if let Some(above) = retained.get_mut(immediate[object] as usize) {

@@ -140,9 +140,22 @@ impl Graph {
         self.extras.opaque.iter().map(|(object, bytes)| (ObjectId(*object), *bytes))
     }
 
-    /// Shallow and opaque bytes: what goes when the object alone goes.
+    /// Shallow and opaque bytes: what goes from the heap when the object alone goes. A mapped file is no heap.
+    #[inline]
     pub fn own_bytes(&self, object: ObjectId) -> u64 {
+        if self.is_a(object, TypeFlags::FILE) {
+            return 0;
+        }
         self.shallow_bytes(object).saturating_add(self.opaque_bytes(object))
+    }
+
+    /// Bytes of all mapped files.
+    pub fn file_bytes(&self) -> u64 {
+        if !self.types.iter().any(|type_| type_.flags.has(TypeFlags::FILE)) {
+            return 0;
+        }
+        let files = self.objects().filter(|object| self.is_a(*object, TypeFlags::FILE));
+        files.fold(0, |sum, file| sum.saturating_add(self.shallow_bytes(file)))
     }
 
     /// The object's type.
@@ -179,6 +192,11 @@ impl Graph {
         self.names.get(name)
     }
 
+    /// All interned texts, by number.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        (0..self.names.len() as u32).map(|name| self.names.get(NameId(name)))
+    }
+
     /// A short text that shows the object's value, if the walker gave one.
     pub fn text(&self, object: ObjectId) -> Option<&str> {
         find(&self.extras.texts, object.0).map(|name| self.name(name))
@@ -210,6 +228,18 @@ impl Graph {
         let targets = self.columns.targets_of(object.index()).iter().enumerate();
         let named = targets.map(move |(at, to)| Edge { to: ObjectId(*to), name: self.shapes.name(shape, at) });
         named.chain(self.class_of(object).map(|to| Edge { to, name: EdgeName::CLASS }))
+    }
+
+    /// The reference at a position of [`Graph::edges`].
+    pub fn edge_at(&self, object: ObjectId, position: usize) -> Option<Edge> {
+        let targets = self.columns.targets_of(object.index());
+        match targets.get(position) {
+            Some(to) => {
+                let name = self.shapes.name(self.columns.shapes[object.index()], position);
+                Some(Edge { to: ObjectId(*to), name })
+            }
+            None => self.class_of(object).map(|to| Edge { to, name: EdgeName::CLASS }),
+        }
     }
 
     /// The class that the object keeps alive.

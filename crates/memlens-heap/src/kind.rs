@@ -19,6 +19,8 @@ impl TypeFlags {
     pub const FRAME: Self = Self(16);
     /// Its objects are blocks of bytes and no Python objects.
     pub const BUFFER: Self = Self(32);
+    /// Its objects are mapped files, which are no heap: they count in no figure but [`crate::Graph::shallow_bytes`].
+    pub const FILE: Self = Self(64);
 
     /// Whether all of `flags` are set.
     pub fn has(self, flags: Self) -> bool {
@@ -61,6 +63,10 @@ pub enum BufferKind {
 
 impl BufferKind {
     pub(crate) const ALL: [Self; 4] = [Self::Heap, Self::Mmap, Self::Shared, Self::File];
+
+    pub(crate) fn type_flags(self) -> TypeFlags {
+        if self == Self::File { TypeFlags::BUFFER | TypeFlags::FILE } else { TypeFlags::BUFFER }
+    }
 
     /// The name of its type.
     pub fn type_name(self) -> &'static str {

@@ -33,6 +33,7 @@ mod preorder;
 mod referrers;
 mod retained;
 mod shape_table;
+mod shortest_paths;
 mod suspect;
 mod text_pool;
 mod totals;
@@ -52,6 +53,7 @@ pub use kind::{BufferKind, Fact, FactKind, Frame, Meta, Root, RootKind, Type, Ty
 pub use path::Path;
 pub use referrers::Referrers;
 pub use retained::Sizes;
+pub use shortest_paths::ShortestPaths;
 pub use suspect::Suspect;
 pub use totals::{Holder, Total, TypeTotal};
 pub use waste::Duplicates;

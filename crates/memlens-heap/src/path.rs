@@ -3,10 +3,11 @@ use crate::preorder::NONE;
 use crate::{Edge, Graph, ObjectId, Root, RootKind};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
-/// Partial paths that are looked at before the search gives up: a limit for graphs in which nearly every way leads in circles.
-const MOST_STEPS: usize = 1_000_000;
+/// Steps and comparisons before the search gives up and gives what it has: a limit for graphs in which nearly every way leads
+/// in circles.
+const MOST_WORK: usize = 20_000_000;
 
 /// A path from a root, over references, to an object. No object stands in it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Path {
 }
 
 /// Roots that say most stand first.
-fn rank(kind: RootKind) -> u8 {
+pub(crate) fn rank(kind: RootKind) -> u8 {
     match kind {
         RootKind::Module(_) => 0,
         RootKind::Frame { .. } => 1,
@@ -40,11 +41,17 @@ fn rank(kind: RootKind) -> u8 {
     }
 }
 
+/// Roots that have a name, those that only C code knows, and what nothing keeps alive: a path from the first kind says more
+/// than any from the next, however short.
+pub(crate) const TIERS: [std::ops::RangeInclusive<u8>; 3] = [0..=2, 3..=3, 4..=4];
+
 /// A piece of a path, from some object to the one asked about.
 struct Piece {
     object: u32,
     /// The piece that begins with the next object.
     rest: u32,
+    /// Least distance to a root of the objects in it: what is nearer cannot be in it.
+    least_distance: u32,
 }
 
 /// A search backwards from the object. Since the exact distance to a root is known, the piece that leads to the shortest
@@ -52,39 +59,61 @@ struct Piece {
 struct Backward<'g> {
     graph: &'g Graph,
     distances: Vec<u32>,
-    roots: FxHashMap<u32, Root>,
+    /// Where paths end; those of an earlier search give none.
+    roots: FxHashMap<u32, Option<Root>>,
     pieces: Vec<Piece>,
     /// Length of the whole path, order of finding, piece, length of the piece.
     waiting: BinaryHeap<Reverse<(u32, usize, u32, u32)>>,
+    work: usize,
 }
 
 impl Graph {
-    /// The `count` shortest paths from roots to the object, shortest first. A path ends at the first root on its way.
+    /// Up to `count` paths from roots to the object, shortest first: those from modules, frames and the interpreter's state,
+    /// then, if they are fewer, those from objects that C code holds. A path ends at the first root on its way. What nothing
+    /// keeps alive has paths from what it was found by.
     pub fn why(&self, object: ObjectId, count: usize) -> Vec<Path> {
-        let mut search = Backward::new(self, object);
         let mut paths = Vec::new();
-        search.push(object, NONE, 0);
-        for _ in 0..MOST_STEPS {
-            let Some(Reverse((_, _, piece, length))) = search.waiting.pop() else { break };
-            let first = search.pieces[piece as usize].object;
-            if let Some(root) = search.roots.get(&first) {
-                paths.push(search.path(*root, piece));
-                if paths.len() >= count {
-                    break;
-                }
-                continue;
+        let mut ends = FxHashMap::default();
+        for tier in TIERS {
+            let is_last = tier == TIERS[2];
+            if paths.len() < count && (!is_last || paths.is_empty()) {
+                let roots = self.roots().iter().filter(|root| tier.contains(&rank(root.kind)));
+                let mut search = Backward::new(self, roots, ends);
+                search.run(object, count, &mut paths);
+                ends = search.roots;
+                ends.values_mut().for_each(|root| *root = None);
             }
-            search.extend(piece, length);
         }
-        paths.truncate(count);
         paths
     }
 }
 
 impl<'g> Backward<'g> {
-    fn new(graph: &'g Graph, object: ObjectId) -> Self {
-        let (distances, roots) = distances(graph, object);
-        Self { graph, distances, roots, pieces: Vec::new(), waiting: BinaryHeap::new() }
+    /// A search for paths from `roots` that keeps clear of `ends`.
+    fn new(graph: &'g Graph, roots: impl Iterator<Item = &'g Root>, ends: FxHashMap<u32, Option<Root>>) -> Self {
+        let mut ends = ends;
+        let mut found = Vec::new();
+        for root in roots {
+            match ends.entry(root.object.0).or_insert(Some(*root)) {
+                Some(known) if rank(root.kind) < rank(known.kind) => *known = *root,
+                Some(_) => found.push(root.object),
+                None => {}
+            }
+        }
+        let distances = distances(graph, found, &ends);
+        Self { graph, distances, roots: ends, pieces: Vec::new(), waiting: BinaryHeap::new(), work: 0 }
+    }
+
+    /// Adds paths to the object until there are `count`.
+    fn run(&mut self, object: ObjectId, count: usize, paths: &mut Vec<Path>) {
+        self.push(object, NONE, 0);
+        while self.work < MOST_WORK && paths.len() < count {
+            let Some(Reverse((_, _, piece, length))) = self.waiting.pop() else { break };
+            match self.roots.get(&self.pieces[piece as usize].object) {
+                Some(root) => paths.extend(root.map(|root| self.path(root, piece))),
+                None => self.extend(piece, length),
+            }
+        }
     }
 
     fn push(&mut self, object: ObjectId, rest: u32, length: u32) {
@@ -93,7 +122,8 @@ impl<'g> Backward<'g> {
             return;
         }
         let piece = self.pieces.len() as u32;
-        self.pieces.push(Piece { object: object.0, rest });
+        let least_distance = self.pieces.get(rest as usize).map_or(distance, |rest| rest.least_distance.min(distance));
+        self.pieces.push(Piece { object: object.0, rest, least_distance });
         self.waiting.push(Reverse((length + distance, self.pieces.len(), piece, length)));
     }
 
@@ -104,10 +134,20 @@ impl<'g> Backward<'g> {
         for from in self.graph.referrers().of(object) {
             // Referrers come by number: one that refers twice gives one path.
             let is_repeated = before.replace(from) == Some(from);
-            if !is_repeated && self.objects(piece).all(|known| known != from) {
+            if !is_repeated && !self.holds(piece, length, from) {
                 self.push(from, piece, length + 1);
             }
         }
+    }
+
+    fn holds(&mut self, piece: u32, length: u32, object: ObjectId) -> bool {
+        self.work += 1;
+        if self.distances[object.index()] < self.pieces[piece as usize].least_distance {
+            return false;
+        }
+        let found = self.objects(piece).position(|known| known == object);
+        self.work += found.unwrap_or(length as usize);
+        found.is_some()
     }
 
     fn objects(&self, piece: u32) -> impl Iterator<Item = ObjectId> {
@@ -123,44 +163,18 @@ impl<'g> Backward<'g> {
     }
 }
 
-/// How many references each object is away from the nearest root, and the best root of each object that is one. What
-/// nothing keeps alive counts only where the object asked about is such a one.
-fn distances(graph: &Graph, object: ObjectId) -> (Vec<u32>, FxHashMap<u32, Root>) {
+/// How many references each object is away from the nearest of `roots`, on ways that keep clear of other ends.
+fn distances(graph: &Graph, roots: Vec<ObjectId>, ends: &FxHashMap<u32, Option<Root>>) -> Vec<u32> {
     let mut distances = vec![NONE; graph.len()];
-    let mut roots = FxHashMap::default();
-    let is_live = |root: &&Root| root.kind != RootKind::Unreachable;
-    measure(graph, graph.roots().iter().filter(is_live), &mut distances, &mut roots);
-    if distances[object.index()] == NONE {
-        measure(graph, graph.roots().iter().filter(|root| !is_live(root)), &mut distances, &mut roots);
-    }
-    (distances, roots)
-}
-
-fn measure<'g>(
-    graph: &Graph,
-    from: impl Iterator<Item = &'g Root>,
-    distances: &mut [u32],
-    roots: &mut FxHashMap<u32, Root>,
-) {
-    let mut queue = Vec::new();
-    for root in from {
-        let known = roots.entry(root.object.0).or_insert(*root);
-        if rank(root.kind) < rank(known.kind) {
-            *known = *root;
-        }
-        if distances[root.object.index()] == NONE {
-            distances[root.object.index()] = 0;
-            queue.push(root.object);
-        }
-    }
-    let mut at = 0;
-    while let Some(object) = queue.get(at).copied() {
-        at += 1;
+    roots.iter().for_each(|root| distances[root.index()] = 0);
+    let mut queue = VecDeque::from(roots);
+    while let Some(object) = queue.pop_front() {
         for to in graph.successors(object) {
-            if distances[to.index()] == NONE {
+            if distances[to.index()] == NONE && !ends.contains_key(&to.0) {
                 distances[to.index()] = distances[object.index()] + 1;
-                queue.push(to);
+                queue.push_back(to);
             }
         }
     }
+    distances
 }

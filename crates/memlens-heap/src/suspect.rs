@@ -48,7 +48,10 @@ struct Search<'g> {
 
 impl Search<'_> {
     fn run(&mut self) {
-        let tops: Vec<ObjectId> = self.tree.tops().collect();
+        // A module's dictionary is shared with its functions: most modules' are no single object's, and no leak.
+        let namespaces = self.graph.module_dicts();
+        let is_wanted = |top: &ObjectId| !namespaces.contains(top) || self.retained(*top) >= self.least_bytes;
+        let tops: Vec<ObjectId> = self.tree.tops().filter(is_wanted).collect();
         let (small, _) = self.split(&tops);
         let many = small.first().is_some_and(|(_, _, bytes)| *bytes >= self.least_bytes);
         if many {
@@ -104,23 +107,32 @@ impl Search<'_> {
         }
         let retained_bytes = self.retained(point) - large_bytes;
         if retained_bytes >= self.least_bytes || large_bytes == 0 {
-            let (object, accumulation) = (Some(head), Some(point));
+            let (object, accumulation) = (Some(head), Some(self.whole(point)));
             self.found.push(Suspect { object, accumulation, retained_bytes, children: small });
         }
+    }
+
+    /// What the object is the inside of, if it is.
+    fn whole(&self, object: ObjectId) -> ObjectId {
+        let above = self.graph.dominators().immediate(object);
+        above.filter(|_| self.graph.is_part(object)).map_or(object, |above| self.whole(above))
     }
 
     fn is_most(&self, part: u64, whole: u64) -> bool {
         u128::from(part) * 100 >= u128::from(whole) * u128::from(DROP_PERCENT)
     }
 
-    /// Down along the largest child, as long as it retains most of its dominator.
-    fn gathering_point(&self, head: ObjectId) -> ObjectId {
+    /// Down along the largest child, as long as it retains most of its dominator. Other large children on the way are heads.
+    fn gathering_point(&mut self, head: ObjectId) -> ObjectId {
         let mut point = head;
         while let Some(largest) = self.tree.children(point).max_by_key(|child| self.retained(*child)) {
-            if self.retained(largest) < self.least_bytes || !self.is_most(self.retained(largest), self.retained(point))
-            {
+            let bytes = self.retained(largest);
+            if bytes < self.least_bytes || !self.is_most(bytes, self.retained(point)) {
                 break;
             }
+            let others = self.tree.children(point).filter(|child| *child != largest);
+            let large: Vec<ObjectId> = others.filter(|child| self.retained(*child) >= self.least_bytes).collect();
+            self.heads.extend(large);
             point = largest;
         }
         point

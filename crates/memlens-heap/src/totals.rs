@@ -1,9 +1,13 @@
 //! Totals by type and by module, and the largest objects.
 use crate::dominator_tree::Visit;
 use crate::preorder::NONE;
-use crate::{Graph, NameId, ObjectId, RootKind, TypeId};
-use rustc_hash::FxHashMap;
+use crate::{Edge, EdgeKind, Graph, NameId, ObjectId, RootKind, TypeFlags, TypeId};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
+use std::collections::VecDeque;
+
+/// References that are looked at for a `__dict__`.
+const MOST_ATTRIBUTES: usize = 64;
 
 /// A number of objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,11 +77,10 @@ impl Holder {
 }
 
 impl Graph {
-    /// All objects together.
+    /// All objects together; mapped files are counted as objects but not in bytes.
     pub fn total(&self) -> Total {
         let mut total = Total::default();
-        self.objects().for_each(|object| total.add(self.shallow_bytes(object)));
-        total.bytes = self.all_opaque().fold(total.bytes, |sum, (_, bytes)| sum.saturating_add(bytes));
+        self.objects().for_each(|object| total.add(self.own_bytes(object)));
         total
     }
 
@@ -117,30 +120,27 @@ impl Graph {
     pub fn by_module(&self) -> Vec<(Holder, Total)> {
         let mut holders = Holders::default();
         let mut owners = vec![NONE; self.len()];
-        let mut queue: Vec<u32> = Vec::new();
         for round in 0..5 {
-            queue.clear();
+            let mut queue = VecDeque::new();
             let roots = self.roots().iter().map(|root| (root.object, Holder::of(root.kind)));
             for (object, holder) in roots.filter(|(_, holder)| holder.round() == round) {
                 if owners[object.index()] == NONE {
                     owners[object.index()] = holders.number(holder);
-                    queue.push(object.0);
+                    queue.push_back(object.0);
                 }
             }
-            self.spread(&mut owners, &mut queue);
+            self.spread(&mut owners, queue);
         }
         self.sum_by_owner(&holders.list, &owners)
     }
 
     /// Breadth first: whoever reaches an object first owns it.
-    fn spread(&self, owners: &mut [u32], queue: &mut Vec<u32>) {
-        let mut at = 0;
-        while let Some(object) = queue.get(at).copied() {
-            at += 1;
+    fn spread(&self, owners: &mut [u32], mut queue: VecDeque<u32>) {
+        while let Some(object) = queue.pop_front() {
             for to in self.successors(ObjectId(object)) {
                 if owners[to.index()] == NONE {
                     owners[to.index()] = owners[object as usize];
-                    queue.push(to.0);
+                    queue.push_back(to.0);
                 }
             }
         }
@@ -168,13 +168,36 @@ impl Graph {
     pub fn top_without_wrappers(&self, count: usize) -> Vec<ObjectId> {
         let dominators = self.dominators();
         let mut is_wrapper = vec![false; self.len()];
-        for object in self.objects() {
+        // A dominator has the smaller number: what it dominates has been looked at before it.
+        for object in self.objects().rev() {
             if let Some(above) = dominators.immediate(object) {
                 let (part, whole) = (dominators.retained_bytes(object), dominators.retained_bytes(above));
-                is_wrapper[above.index()] |= u128::from(part) * 100 >= u128::from(whole) * 95;
+                if u128::from(part) * 100 >= u128::from(whole) * 95 {
+                    is_wrapper[above.index()] |= is_wrapper[object.index()] || !self.is_part(object);
+                }
             }
         }
-        self.largest(count, |object| !is_wrapper[object.index()])
+        self.largest(count, |object| !is_wrapper[object.index()] && !self.is_part(object))
+    }
+
+    /// Whether the object is only the inside of its dominator: the block of bytes of an array, the dictionary of an instance
+    /// or a module. People know the whole by its name.
+    pub fn is_part(&self, object: ObjectId) -> bool {
+        let Some(whole) = self.dominators().immediate(object) else { return false };
+        // What has attributes has few references; what has many is a container.
+        let mut edges = self.edges(whole).take(MOST_ATTRIBUTES);
+        self.is_a(object, TypeFlags::BUFFER) || edges.any(|edge| edge.to == object && self.is_dict_of(edge))
+    }
+
+    /// The dictionaries of all modules.
+    pub(crate) fn module_dicts(&self) -> FxHashSet<ObjectId> {
+        let modules = self.roots().iter().filter(|root| matches!(root.kind, RootKind::Module(_)));
+        let edges = modules.flat_map(|module| self.edges(module.object).take(MOST_ATTRIBUTES));
+        edges.filter(|edge| self.is_dict_of(*edge)).map(|edge| edge.to).collect()
+    }
+
+    fn is_dict_of(&self, edge: Edge) -> bool {
+        edge.name.kind() == EdgeKind::Attribute && edge.name.name().is_some_and(|name| self.name(name) == "__dict__")
     }
 
     fn largest(&self, count: usize, is_wanted: impl Fn(ObjectId) -> bool) -> Vec<ObjectId> {
@@ -182,8 +205,8 @@ impl Graph {
         let key = |object: &ObjectId| (Reverse(dominators.retained_bytes(*object)), *object);
         let mut best: Vec<ObjectId> = Vec::new();
         let mut least = 0;
-        for object in self.objects().filter(|object| is_wanted(*object)) {
-            if dominators.retained_bytes(object) < least {
+        for object in self.objects() {
+            if dominators.retained_bytes(object) < least || !is_wanted(object) {
                 continue;
             }
             best.push(object);

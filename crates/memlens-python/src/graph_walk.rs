@@ -150,6 +150,19 @@ impl<'a> GraphWalk<'a> {
         }
     }
 
+    /// What memlens's own frames refer to is held by nothing of the program's.
+    pub fn explain_frames(&mut self, frames: &[InterpreterFrame]) {
+        for frame in frames {
+            let values = frame.locals.iter().map(|(_, value)| *value);
+            let others = frame.others.iter().copied().chain(frame.function_object).chain([frame.code]);
+            for target in values.chain(others).collect::<Vec<_>>() {
+                if let Some(id) = self.number(target) {
+                    self.explain(id);
+                }
+            }
+        }
+    }
+
     /// A module's namespace is the module's: the frame's reference to it is explained, and leads nowhere.
     fn visit_other(&mut self, other: Object, namespaces: &FxHashSet<Object>) {
         if !namespaces.contains(&other) {

@@ -6,7 +6,7 @@ use crate::interpreter::Interpreter;
 use crate::object::Object;
 use crate::rule;
 use crate::text;
-use crate::thread::{self, Thread};
+use crate::thread::{self, InterpreterFrame, Thread};
 use crate::type_facts::Kind;
 use memlens_heap::{BuildError, Graph, Meta, RootKind};
 use pyo3::ffi;
@@ -40,8 +40,13 @@ pub fn graph(python: Python<'_>, interpreter: &Interpreter, meta: Meta, caller: 
 
 fn add_threads(walk: &mut GraphWalk<'_>, caller: &Caller) {
     let mut threads: Vec<Thread> = thread::all(walk.types());
+    let mut own = Vec::new();
     for thread in &mut threads {
-        thread.frames.retain(|frame| !frame.file.starts_with(&caller.folder));
+        let (mine, others) = std::mem::take(&mut thread.frames)
+            .into_iter()
+            .partition(|frame: &InterpreterFrame| frame.file.starts_with(&caller.folder));
+        thread.frames = others;
+        own.extend(mine);
     }
     for thread in &threads {
         let name =
@@ -52,6 +57,7 @@ fn add_threads(walk: &mut GraphWalk<'_>, caller: &Caller) {
     for thread in &threads {
         walk.visit_frames(&thread.frames, &namespaces);
     }
+    walk.explain_frames(&own);
 }
 
 /// Each module of `sys.modules` is a root under its name there.

@@ -3,7 +3,7 @@ use crate::dict;
 use crate::layout::{self, Layout, type_object as slot};
 use crate::object::Object;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 use pyo3::{ffi, intern};
 use rustc_hash::FxHashSet;
 
@@ -14,6 +14,8 @@ pub struct Interpreter {
     pub subtype_dealloc: usize,
     /// What `tp_finalize` is in a class with a `__del__`.
     pub python_finalizer: usize,
+    /// The string `__sizeof__`, kept for ever: asking for an attribute by a C string leaves a string behind in 3.12.
+    pub sizeof_name: Object,
     pub code_type: Object,
     pub type_type: Object,
     pub object_type: Object,
@@ -46,6 +48,7 @@ impl Interpreter {
             layout,
             subtype_dealloc,
             python_finalizer,
+            sizeof_name: Object::of(PyString::intern(python, "__sizeof__").into_ptr()),
             code_type: Object::of(code.as_ptr()).type_of(),
             type_type: Object::of((&raw mut ffi::PyType_Type).cast()),
             object_type,

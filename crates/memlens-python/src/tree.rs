@@ -160,7 +160,7 @@ impl<'g> Tree<'g> {
             type_name: self.type_names(&part.objects),
             shallow: sum(&|object| file_bytes(object).map_or_else(|| graph.own_bytes(object), |_| 0)),
             deep: reached.deep,
-            retained: sum(&|object| graph.dominators().retained_bytes(object)).saturating_sub(reached.file),
+            retained: sum(&|object| graph.dominators().retained_bytes(object)),
             pinned: reached.pinned,
             opaque: reached.opaque,
             file: reached.file,

@@ -433,7 +433,7 @@ fn sizeof_of(interpreter: &Interpreter, native: Object, kind: Kind) -> Option<No
         return None;
     }
     // SAFETY: the metaclass is `type` itself, so that no code but the interpreter's runs; we hold the GIL.
-    let descriptor = unsafe { ffi::PyObject_GetAttrString(native.pointer(), c"__sizeof__".as_ptr()) };
+    let descriptor = unsafe { ffi::PyObject_GetAttr(native.pointer(), interpreter.sizeof_name.pointer()) };
     if descriptor.is_null() {
         // SAFETY: the exception is nobody's business here.
         unsafe { ffi::PyErr_Clear() };

@@ -1,8 +1,9 @@
-//! Renderings of a profile, a module for each output. Each function writes to a `&mut dyn Write` that the caller should
+//! Renderings of a profile or a heap, a module for each output. Each function writes to a `&mut dyn Write` that the caller should
 //! have buffered; none looks at the terminal, the environment or a file. Source text comes through [`Sources`].
 #![forbid(unsafe_code)]
 
 pub mod collapsed;
+pub mod heap;
 mod human;
 pub mod json;
 mod label;

@@ -3,7 +3,7 @@
 //! What a reader wants first stands first: the peak and when it was, then the lines that held it, and at the end what was
 //! not seen, with its size.
 mod lines;
-mod paint;
+pub(crate) mod paint;
 mod summary;
 mod tree;
 
@@ -34,7 +34,7 @@ impl Default for Options {
 }
 
 impl Options {
-    fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.width.max(LEAST_WIDTH)
     }
 }

@@ -4,6 +4,7 @@ mod agent_library;
 mod capture_file;
 mod closing;
 mod export;
+mod heap;
 mod interpreter;
 mod launch;
 mod lines;
@@ -39,6 +40,8 @@ enum Command {
     Tree(tree::Arguments),
     /// The profile in the format of another tool
     Export(export::Arguments),
+    /// What objects there are, how large, and who keeps them alive
+    Heap(heap::Arguments),
 }
 
 /// The exit status for input that is at fault, as opposed to the recorded program's own.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Lines(arguments) => lines::run(&arguments),
         Command::Tree(arguments) => tree::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Heap(arguments) => heap::run(&arguments),
     };
     match result {
         Ok(status) => status,

@@ -1,4 +1,4 @@
-//! The file that the capture goes into.
+//! The file that a capture or a page goes into.
 //!
 //! It is made before the program starts, so that a folder that cannot be written, a full disk or a file that is in the way
 //! is found out before anything has run. A file that is to be replaced stays as it is until the new one is complete.
@@ -45,14 +45,21 @@ impl OutputFile {
     }
 
     /// Writes the capture and puts the file in its place. Returns its size.
-    pub fn write(mut self, capture: &Capture) -> Result<u64> {
-        let written = memlens_capture::write_to(&mut self.file, capture)
-            .map_err(|error| anyhow!("{}: {error}", self.destination.display()))?;
+    pub fn write(self, capture: &Capture) -> Result<u64> {
+        let name = self.destination.display().to_string();
+        let written = self
+            .write_with(|file| memlens_capture::write_to(file, capture).map_err(|error| anyhow!("{name}: {error}")))?;
+        Ok(written.bytes)
+    }
+
+    /// Lets `write` fill the file, then puts it in its place.
+    pub fn write_with<T>(mut self, write: impl FnOnce(&mut File) -> Result<T>) -> Result<T> {
+        let written = write(&mut self.file)?;
         if self.path != self.destination {
             fs::rename(&self.path, &self.destination).with_context(|| cannot_write(&self.destination))?;
         }
         self.is_kept = true;
-        Ok(written.bytes)
+        Ok(written)
     }
 
     fn reserve(&self) -> io::Result<()> {

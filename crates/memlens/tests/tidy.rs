@@ -14,8 +14,18 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("memlens-collector", &["memlens-format", "memlens-cpython", "memlens-capture"]),
     ("memlens-analysis", &["memlens-format", "memlens-capture"]),
     ("memlens-heap", &[]),
-    ("memlens-report", &["memlens-analysis"]),
-    ("memlens", &["memlens-format", "memlens-capture", "memlens-collector", "memlens-analysis", "memlens-report"]),
+    ("memlens-report", &["memlens-analysis", "memlens-heap"]),
+    (
+        "memlens",
+        &[
+            "memlens-format",
+            "memlens-capture",
+            "memlens-collector",
+            "memlens-analysis",
+            "memlens-heap",
+            "memlens-report",
+        ],
+    ),
     ("memlens-python", &["memlens-cpython", "memlens-heap"]),
 ];
 

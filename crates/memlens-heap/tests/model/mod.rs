@@ -54,8 +54,10 @@ impl Model {
         for (index, (from, to)) in self.edges.iter().enumerate() {
             builder.edge(objects[*from], objects[*to], EdgeName::index(index));
         }
-        for root in &self.roots {
-            builder.root(objects[*root], RootKind::HeldByC(1));
+        let name = builder.name("app");
+        for (index, root) in self.roots.iter().enumerate() {
+            let kind = if index % 2 == 0 { RootKind::Module(name) } else { RootKind::HeldByC(1) };
+            builder.root(objects[*root], kind);
         }
         (builder, objects)
     }

@@ -3,7 +3,7 @@ use super::Options;
 
 /// What a piece of text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(crate) enum Ink {
     /// A heading.
     Bold,
     /// Of less weight than what stands around it.
@@ -13,7 +13,7 @@ pub(super) enum Ink {
 }
 
 /// The text, in colour if the options say so.
-pub(super) fn paint(options: &Options, ink: Ink, text: &str) -> String {
+pub(crate) fn paint(options: &Options, ink: Ink, text: &str) -> String {
     if !options.color || text.is_empty() {
         return text.to_owned();
     }
