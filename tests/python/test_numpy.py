@@ -1,12 +1,13 @@
 """numpy's memory: each buffer once, and what small views keep."""
 
 import mmap
-import os
 
 import memlens
 import pytest
 
 np = pytest.importorskip("numpy")
+
+FRAMES = {}
 
 
 def test_a_small_view_pins_its_base():
@@ -39,8 +40,6 @@ def test_an_array_and_its_views_are_one_buffer():
 def test_a_mapped_file_is_not_heap(tmp_path):
     path = tmp_path / "array.bin"
     path.write_bytes(bytes(8_000_000))
-    if os.statvfs(path).f_type if hasattr(os.statvfs(path), "f_type") else False:
-        pytest.skip("no disk here")
     mapped = np.memmap(path, dtype="f8")
     tree = memlens.size_tree(mapped)
     on_memory = tree.file == 0
@@ -58,6 +57,7 @@ def test_pandas_columns_and_slices():
     tree = memlens.size_tree(frame, name="df")
     assert tree.deep == memlens.sizeof(frame)
     assert tree.pinned < 1000
+    assert {tree[label].deep for label in ("['price']", "['n']")} == {800_000}
     head = pd.Series(["string %d" % i for i in range(100_000)]).iloc[:10]
     tree = memlens.size_tree(head)
     assert tree.deep > 700_000
@@ -71,3 +71,14 @@ def test_an_arrow_slice_pins_its_buffers():
     tree = memlens.size_tree(table)
     assert 799_000 < tree.pinned < 800_000
     assert tree.deep - tree.pinned < 1000
+
+
+def test_a_column_has_a_path():
+    pd = pytest.importorskip("pandas")
+    cells = [[bytes(1000)] for _ in range(10)]
+    FRAMES["f"] = pd.DataFrame({"cells": pd.Series(cells, dtype=object), "n": np.arange(10)})
+    try:
+        paths = memlens.snapshot().why(cells[3], 10)
+        assert "test_numpy.FRAMES['f']['cells']" in paths
+    finally:
+        FRAMES.clear()

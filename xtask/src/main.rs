@@ -7,6 +7,7 @@
 mod bench;
 mod flights;
 mod interpreter;
+mod package;
 mod shell;
 mod stdlib;
 mod suite;
@@ -21,6 +22,8 @@ Usage: cargo xtask <COMMAND>
   test    [--python P]... [--no-lints] format, lints, build and every test, on every interpreter found (or those named)
   stdlib  [--python P]... [--only M]   CPython's own test modules, without and with memlens
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  wheels                               the Python package as one wheel, checked by auditwheel
+  scoreboard [--python P] [...]        sizes and speed beside pympler, guppy3 and objsize; writes docs/scoreboard.md
   bench-heap                           ten million made-up objects through memlens-heap
 ";
 
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         "test" => suite::run(rest),
         "stdlib" => stdlib::run(rest),
         "bench" => bench::run(rest),
+        "wheels" => package::run_wheels(rest),
+        "scoreboard" => package::run_scoreboard(rest),
         "bench-heap" => bench::run_heap(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

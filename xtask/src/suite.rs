@@ -1,7 +1,7 @@
 //! `cargo xtask test`: format, lints, build and every test, on every interpreter found.
 use crate::interpreter::{self, Interpreter};
 use crate::shell::{self, Outcome};
-use crate::{flights, stdlib};
+use crate::{flights, package, stdlib};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -20,13 +20,14 @@ pub fn run(arguments: &[String]) -> Outcome {
     let checking_agent = build_checking_agent()?;
     let flights = flights::python(&default_of(&interpreters)?)?;
     let stdlib_outcome = stdlib::check(&interpreters, &[]);
+    let package_outcome = package::check(&interpreters);
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent);
     let outcome = shell::run(&mut tests);
     eprintln!("\n{}", matrix(&interpreters));
-    stdlib_outcome.and(outcome)
+    stdlib_outcome.and(package_outcome).and(outcome)
 }
 
 /// The agent that holds every stack against a full walk, apart from the others' target folder.

@@ -11,6 +11,7 @@ use crate::native;
 use crate::numbering::Numbering;
 use crate::numpy::{self, Extent};
 use crate::object::{Object, c_text};
+use crate::pandas::{self, Column};
 use crate::region::{Region, RegionKind, Regions};
 use crate::rule::Rules;
 use crate::size;
@@ -53,6 +54,8 @@ pub struct GraphWalk<'a> {
     visited: usize,
     arrays: Vec<ShownArray>,
     natives: Vec<(ObjectId, Object, Native)>,
+    /// Frames of pandas.
+    tables: Vec<(ObjectId, Object)>,
     mappings: Vec<(ObjectId, Region)>,
 }
 
@@ -86,6 +89,7 @@ impl<'a> GraphWalk<'a> {
             visited: 0,
             arrays: Vec::new(),
             natives: Vec::new(),
+            tables: Vec::new(),
             mappings: Vec::new(),
         }
     }
@@ -218,6 +222,7 @@ impl<'a> GraphWalk<'a> {
             Kind::NumpyArray => self.note_array(object),
             Kind::Mmap => self.mappings.extend(mapped_region(object).map(|region| (self.current, region))),
             Kind::Native(native) => self.natives.push((self.current, object, native)),
+            _ if facts.is_frame => self.tables.push((self.current, object)),
             _ => {}
         }
     }
@@ -365,18 +370,46 @@ impl<'a> GraphWalk<'a> {
         regions.extend(self.holders().map(|array| heap_region(array.extent)));
         regions.extend(self.mappings.iter().map(|(_, region)| *region));
         regions.extend(answers.iter().flat_map(|answer| answer.regions.all().iter().copied()));
-        let buffers = Buffers::new(&mut self.builder, &regions);
+        let columns = self.columns(python);
+        let extents = columns.iter().filter_map(|(_, column)| column.extent).map(heap_region);
+        let buffers = Buffers::new(&mut self.builder, &regions, extents.collect());
         for (owner, region) in self.claims(&answers) {
-            if let Some(buffer) = buffers.at(region.address) {
+            for (buffer, _) in buffers.within(region) {
                 self.builder.edge(owner, buffer, EdgeName::BUFFER);
             }
         }
+        self.name_columns(&columns, &buffers);
         for ((owner, ..), answer) in self.natives.iter().zip(&answers) {
             self.builder.opaque(*owner, answer.own_bytes);
         }
         self.add_unused(&buffers, &answers);
         let files = regions.merged().into_iter().filter(|region| region.kind == RegionKind::File);
         files.map(|region| (region.address as u64, region.bytes as u64)).collect()
+    }
+
+    fn columns(&mut self, python: Python<'_>) -> Vec<(ObjectId, Column)> {
+        let mut all = Vec::new();
+        for (id, table) in self.tables.clone() {
+            // SAFETY: the object was met in this walk, and nothing has ended it since.
+            let table = unsafe { Bound::from_borrowed_ptr(python, table.pointer()) };
+            all.extend(pandas::columns(&table, &mut self.types).into_iter().map(|column| (id, column)));
+        }
+        all
+    }
+
+    /// A reference from each frame to the parts of its columns: names for what is held through blocks.
+    fn name_columns(&mut self, columns: &[(ObjectId, Column)], buffers: &Buffers) {
+        for (table, column) in columns {
+            let name = EdgeName::key(self.builder.name(&column.label));
+            for (buffer, _) in column.extent.into_iter().flat_map(|extent| buffers.within(heap_region(extent))) {
+                self.builder.edge(*table, buffer, name);
+            }
+            for object in &column.objects {
+                if let Some(number) = self.numbering.get(*object).filter(|number| *number < LEFT_OUT - 1) {
+                    self.builder.edge(*table, ObjectId(number), name);
+                }
+            }
+        }
     }
 
     fn holders(&self) -> impl Iterator<Item = &ShownArray> {
@@ -398,8 +431,8 @@ impl<'a> GraphWalk<'a> {
     fn add_unused(&mut self, buffers: &Buffers, answers: &[native::Answer]) {
         let mut used: FxHashMap<ObjectId, (u64, Regions)> = FxHashMap::default();
         for array in self.shown_arrays() {
-            if let Some(buffer) = buffers.at(array.extent.address) {
-                used.entry(buffer).or_default().1.push(heap_region(array.extent));
+            for (buffer, shown) in buffers.within(heap_region(array.extent)) {
+                used.entry(buffer).or_default().1.push(shown);
             }
         }
         for answer in answers {
@@ -450,9 +483,12 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn new(builder: &mut HeapBuilder, regions: &Regions) -> Self {
+    /// The regions as nodes, parted where a column begins or ends.
+    fn new(builder: &mut HeapBuilder, regions: &Regions, columns: Vec<Region>) -> Self {
+        let mut cuts: Vec<usize> = columns.iter().flat_map(|region| [region.address, region.end()]).collect();
+        cuts.sort_unstable();
         let merged = regions.merged().into_iter();
-        let sorted = merged.map(|region| {
+        let sorted = merged.flat_map(|region| parted(region, &cuts)).map(|region| {
             let kind = match region.kind {
                 RegionKind::Heap => BufferKind::Heap,
                 RegionKind::Shared => BufferKind::Shared,
@@ -465,14 +501,37 @@ impl Buffers {
 
     /// The buffer in which an address lies.
     fn at(&self, address: usize) -> Option<ObjectId> {
-        let after = self.sorted.partition_point(|(region, _)| region.address <= address);
-        let (region, id) = self.sorted.get(after.checked_sub(1)?)?;
-        (address < region.end()).then_some(*id)
+        self.within(Region { address, bytes: 1, kind: RegionKind::Heap }).next().map(|(buffer, _)| buffer)
+    }
+
+    /// The buffers that a region covers, each with what of it is covered.
+    fn within(&self, region: Region) -> impl Iterator<Item = (ObjectId, Region)> {
+        let first = self.sorted.partition_point(|(known, _)| known.end() <= region.address);
+        let covered = self.sorted[first..].iter().take_while(move |(known, _)| known.address < region.end());
+        covered.map(move |(known, id)| {
+            let address = known.address.max(region.address);
+            (*id, Region { address, bytes: known.end().min(region.end()) - address, kind: known.kind })
+        })
     }
 
     fn all(&self) -> impl Iterator<Item = (ObjectId, u64)> {
         self.sorted.iter().map(|(region, id)| (*id, region.bytes as u64))
     }
+}
+
+/// A region in pieces that end at the cuts, which are sorted.
+fn parted(region: Region, cuts: &[usize]) -> Vec<Region> {
+    let from = cuts.partition_point(|cut| *cut <= region.address);
+    let mut pieces = Vec::new();
+    let mut start = region.address;
+    let inner = cuts[from..].iter().copied().take_while(|cut| *cut < region.end());
+    for end in inner.chain([region.end()]).filter(|end| *end > region.address) {
+        if end > start {
+            pieces.push(Region { address: start, bytes: end - start, kind: region.kind });
+        }
+        start = end;
+    }
+    pieces
 }
 
 /// None and its like, which everybody refers to and nobody owns; but a long-lived string is memory.

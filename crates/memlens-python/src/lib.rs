@@ -19,6 +19,7 @@ mod native;
 mod numbering;
 mod numpy;
 mod object;
+mod pandas;
 mod region;
 mod rule;
 mod size;

@@ -48,6 +48,33 @@ pub struct Array {
     dtype: Object,
 }
 
+/// A row of an array of two dimensions whose rows lie in one piece.
+pub fn row(object: Object, index: usize) -> Option<Extent> {
+    // SAFETY: the fields of an array, of two dimensions where they are read.
+    unsafe {
+        let (dimensions, strides) = (object.read::<*const isize>(DIMENSIONS), object.read::<*const isize>(STRIDES));
+        let item_size = item_size(object.field(DTYPE)?) as isize;
+        if object.read::<i32>(DIMENSION_COUNT) != 2 || *strides.add(1) != item_size {
+            return None;
+        }
+        let start = object.read::<usize>(DATA).wrapping_add_signed(index as isize * *strides);
+        Some(Extent { address: start, bytes: (*dimensions.add(1) * item_size).unsigned_abs() })
+    }
+}
+
+/// Whether an array's items are objects.
+pub fn has_objects(object: Object) -> bool {
+    // SAFETY: the field of an array.
+    unsafe { object.field(DTYPE) }.is_some_and(|dtype| type_number(dtype) == OBJECT)
+}
+
+/// The objects in a part of an array of objects.
+pub fn objects_in(extent: Extent) -> Vec<Object> {
+    let words = (0..extent.bytes / 8).map(|index| extent.address + 8 * index);
+    // SAFETY: the items of an object array are pointers or null.
+    words.filter_map(|at| Object::at(unsafe { (at as *const usize).read() })).collect()
+}
+
 /// Reads an array.
 pub fn array(object: Object) -> Option<Array> {
     // SAFETY: the fields of an array, whose dimensions and strides are as many as it says.

@@ -86,6 +86,13 @@ struct Tree<'g> {
     budget: u64,
 }
 
+/// Takes out what holds the columns of a pandas frame, where these are listed by name.
+fn take_manager(parts: &mut Vec<Part>) -> Option<Part> {
+    let has_columns = parts.iter().any(|part| part.label.starts_with('['));
+    let at = parts.iter().position(|part| part.label == "._mgr").filter(|_| has_columns)?;
+    Some(parts.swap_remove(at))
+}
+
 /// What is reached from some objects.
 #[derive(Default)]
 struct Reached {
@@ -187,6 +194,7 @@ impl<'g> Tree<'g> {
         self.above.push(object);
         let mut parts = self.parts(object);
         parts.retain(|part| part.objects.iter().any(|part| !self.above.contains(part)));
+        let manager = take_manager(&mut parts);
         let (shown, rest) = self.chosen(parts);
         for part in &shown {
             let mut child = self.node(part);
@@ -200,6 +208,13 @@ impl<'g> Tree<'g> {
             let label = format!("<{} more>", rest.len());
             let objects = rest.into_iter().flat_map(|part| part.objects).collect();
             node.children.push(self.node(&Part { label, objects }));
+        }
+        if let Some(manager) = manager {
+            // What the columns have not: the index, and the blocks themselves.
+            let level = self.above.len();
+            self.above.extend(shown.iter().flat_map(|part| part.objects.iter().copied()));
+            node.children.push(self.node(&manager));
+            self.above.truncate(level);
         }
         self.above.pop();
     }

@@ -201,6 +201,8 @@ pub struct TypeFacts {
     /// Slots of Python classes, and members of C types.
     pub slots: Vec<Member>,
     pub members: Vec<Member>,
+    /// It is pandas' `DataFrame`, or is derived from it.
+    pub is_frame: bool,
     /// The `__sizeof__` in C of a type of the standard library.
     sizeof: Option<NoArguments>,
     /// Nothing can be reached from an instance.
@@ -243,6 +245,7 @@ impl TypeFacts {
             is_gc: unsafe { class.read::<Option<IsGc>>(slot::IS_GC) },
             slots,
             members,
+            is_frame: is_python_class && is_pandas_frame(class),
             sizeof,
             is_leaf,
         }
@@ -301,6 +304,11 @@ fn flags_of(class: Object) -> u64 {
 pub fn base_of(class: Object) -> Option<Object> {
     // SAFETY: a field of every type object.
     unsafe { class.field(slot::BASE) }
+}
+
+/// By the name of a class along the bases; what it is not shows when its columns are read.
+fn is_pandas_frame(class: Object) -> bool {
+    std::iter::successors(Some(class), |class| base_of(*class)).any(|class| type_name(class) == "DataFrame")
 }
 
 fn traverse_of(class: Object) -> Option<Traverse> {
