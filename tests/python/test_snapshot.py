@@ -130,7 +130,8 @@ def test_a_difference(fork):
         diff = memlens.snapshot(fork=fork).diff(before)
         new = {change.type: change.new for change in diff.types}["bytes"]
         assert new.objects >= 500 and new.bytes >= 1_000_000
-        assert any(growth.path.endswith("APP") and growth.bytes > 1_000_000 for growth in diff.holders)
+        # The new list may have got the address of an old one, and then counts as that.
+        assert any("test_snapshot.APP" in growth.path and growth.bytes > 1_000_000 for growth in diff.holders)
     finally:
         del APP["more"]
 
