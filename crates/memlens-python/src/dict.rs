@@ -60,8 +60,8 @@ impl Keys {
             let slots = unsafe { self.read::<usize>(8) };
             let width = match slots {
                 ..=0xFF => 1,
-                ..=0xFFFF => 2,
-                ..=0xFFFF_FFFF => 4,
+                0x100..=0xFFFF => 2,
+                0x1_0000..=0xFFFF_FFFF => 4,
                 _ => 8,
             };
             return (slots, slots * width);

@@ -267,9 +267,24 @@ fn visit_string_io(object: Object, facts: &TypeFacts, layout: &Layout, visitor: 
     if unsafe { object.read::<c_int>(STRING_IO_STATE) } != 2 {
         return;
     }
+    if layout.minor >= 14 {
+        return visit_writer(object, visitor);
+    }
     let parts = if layout.minor < 12 { &STRING_IO_PARTS[..] } else { &STRING_IO_PARTS[..1] };
     for part in parts {
         visit_known(object, *part, "text", visitor);
+    }
+}
+
+/// Since 3.14 the writer is a block of its own, which begins with the text.
+fn visit_writer(object: Object, visitor: &mut impl Visitor) {
+    // SAFETY: the field of a StringIO that is written to: null or the address of a writer.
+    let text = unsafe {
+        let writer = object.read::<usize>(STRING_IO_PARTS[0]);
+        if writer == 0 { None } else { Object::at((writer as *const usize).read()) }
+    };
+    if let Some(text) = text {
+        visitor.edge(Name::Known("text"), text);
     }
 }
 

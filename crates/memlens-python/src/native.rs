@@ -18,8 +18,6 @@ pub struct Answer {
     pub own_bytes: u64,
     /// Bytes of the regions that the object shows, if it does not show all.
     pub shown_bytes: Option<u64>,
-    /// The library did not answer: what the object holds is unknown.
-    pub is_unknown: bool,
 }
 
 impl Answer {
@@ -53,7 +51,10 @@ fn answer(object: &Bound<'_, PyAny>, native: Native) -> Answer {
         Native::PolarsFrame | Native::PolarsSeries => add_polars(object, &mut answer),
         Native::PandasTable => add_hash_table(object, &mut answer),
     };
-    answer.is_unknown = result.is_err();
+    if result.is_err() {
+        // A version of the library that answers otherwise: what it did tell counts, no more.
+        return answer;
+    }
     if matches!(native, Native::ArrowArray | Native::ArrowChunked | Native::ArrowTable) {
         answer.shown_bytes = object.getattr("nbytes").and_then(|bytes| bytes.extract()).ok();
     }

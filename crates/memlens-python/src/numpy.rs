@@ -148,10 +148,10 @@ pub struct Values<'a> {
 pub fn values<'a>(array: &Array) -> Option<Values<'a>> {
     let type_number = type_number(array.dtype);
     let is_plain = (0..OBJECT).contains(&type_number) && array.is_owner && array.extent.bytes > 0;
-    // SAFETY: the array owns these bytes, which do not change while we hold the GIL.
-    is_plain.then(|| Values {
-        bytes: unsafe { std::slice::from_raw_parts(array.extent.address as *const u8, array.extent.bytes) },
-        type_number,
+    is_plain.then(|| {
+        // SAFETY: the array owns these bytes, which do not change while we hold the GIL.
+        let bytes = unsafe { std::slice::from_raw_parts(array.extent.address as *const u8, array.extent.bytes) };
+        Values { bytes, type_number }
     })
 }
 

@@ -24,7 +24,6 @@ pub struct Walk<'a> {
     pending: Vec<Object>,
     /// Bytes of the objects' own blocks.
     pub own_bytes: u64,
-    pub object_count: u64,
     /// Buffers that several objects can show.
     pub regions: Regions,
     /// Objects whose buffers only their library knows.
@@ -41,7 +40,6 @@ impl<'a> Walk<'a> {
             marks: Marks::new(),
             pending: Vec::new(),
             own_bytes: 0,
-            object_count: 0,
             regions: Regions::default(),
             natives: Vec::new(),
         }
@@ -77,7 +75,6 @@ impl<'a> Walk<'a> {
     #[inline]
     fn count(&mut self, object: Object, facts: &TypeFacts) {
         self.own_bytes += size::own_bytes(object, facts, self.types.interpreter) as u64;
-        self.object_count += 1;
         match facts.kind {
             Kind::NumpyArray => self.add_array(object),
             Kind::Mmap => self.regions.extend(mapped_region(object)),
@@ -101,21 +98,14 @@ impl<'a> Walk<'a> {
 
     /// Asks the libraries, and sums up.
     pub fn finish(mut self, python: Python<'_>) -> Total {
-        let mut unknown_count = 0;
         for answer in native::ask(python, &self.natives) {
             self.own_bytes += answer.own_bytes;
-            unknown_count += u64::from(answer.is_unknown);
             for region in answer.regions.all() {
                 let region = self.located(*region);
                 self.regions.push(region);
             }
         }
-        Total {
-            own_bytes: self.own_bytes,
-            object_count: self.object_count,
-            regions: self.regions.bytes(),
-            unknown_count,
-        }
+        Total { own_bytes: self.own_bytes, regions: self.regions.bytes() }
     }
 
     /// A buffer that a library named may lie in a bytes object that was counted, or in a mapped file.
@@ -139,11 +129,8 @@ const BYTES_HEADER: usize = 32;
 pub struct Total {
     /// Bytes of the objects' own blocks.
     pub own_bytes: u64,
-    pub object_count: u64,
     /// Bytes of buffers.
     pub regions: RegionBytes,
-    /// Objects whose library did not answer.
-    pub unknown_count: u64,
 }
 
 impl Total {
