@@ -7,6 +7,7 @@ gets an object of its own, newly built, for some tools change what they measure.
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import os
 import platform
@@ -30,9 +31,14 @@ def pympler_size(obj):
 
 
 def guppy_size(obj):
+    return _guppy().iso(obj).domisize
+
+
+@functools.lru_cache(maxsize=None)
+def _guppy():
     from guppy import hpy
 
-    return hpy().iso(obj).domisize
+    return hpy()
 
 
 def objsize_size(obj):
@@ -55,6 +61,7 @@ def answer(tool, obj):
 
 def score(name, build, exact=None):
     row = {"name": name}
+    start = time.perf_counter()
     for title, tool in TOOLS.items():
         if exact is None:
             obj, truth = truth_cases.measured(build)
@@ -66,6 +73,7 @@ def score(name, build, exact=None):
         row[title + " right"] = isinstance(size, int) and abs(size - truth) <= TOLERANCE * truth
         del obj
         gc.collect()
+    print(f"{time.perf_counter() - start:6.1f} s  {name}", file=sys.stderr, flush=True)
     return row
 
 

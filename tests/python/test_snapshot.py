@@ -171,7 +171,7 @@ def test_by_type_and_by_module(fork):
 
 
 def test_suspects(fork):
-    APP["big"] = [bytes(100) for _ in range(1_000_000)]
+    APP["big"] = [bytes(400) for _ in range(200_000)]
     try:
         suspects = memlens.snapshot(fork=fork).suspects()
         assert suspects[0].gathers_at.address == id(APP["big"])
