@@ -58,6 +58,15 @@ impl SizeColumn {
     }
 }
 
+impl FromIterator<u64> for SizeColumn {
+    fn from_iter<I: IntoIterator<Item = u64>>(sizes: I) -> Self {
+        let sizes = sizes.into_iter();
+        let mut column = Self { small: Vec::with_capacity(sizes.size_hint().0), large: Vec::new() };
+        sizes.for_each(|size| column.push(size));
+        column
+    }
+}
+
 /// The value of `key` in a list that is sorted by its keys.
 pub(crate) fn find<K: Ord + Copy, V: Copy>(list: &[(K, V)], key: K) -> Option<V> {
     let at = list.binary_search_by_key(&key, |(key, _)| *key).ok()?;

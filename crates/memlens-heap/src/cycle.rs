@@ -1,6 +1,7 @@
 //! Reference cycles: groups of objects that all reach each other.
 use crate::preorder::{NONE, successor};
 use crate::{Edge, FactKind, Graph, ObjectId, RootKind, TypeFlags};
+use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 
 /// Objects that all reach each other, and no others.
@@ -26,16 +27,17 @@ pub struct Cycle {
 }
 
 impl Graph {
-    /// Every cycle, by bytes. An object that refers to itself is one.
+    /// Every cycle: those that the collector cannot see first, then by bytes. An object that refers to itself is one.
     pub fn cycles(&self) -> Vec<Cycle> {
         let members = Components::new(self).groups;
-        let is_live = self.live_objects();
-        let mut cycles: Vec<Cycle> = members.into_iter().map(|objects| self.cycle(objects, &is_live)).collect();
-        cycles.sort_by_key(|cycle| (Reverse(cycle.bytes), cycle.objects[0]));
+        let (is_live, watched) = (self.live_objects(), self.watched_objects());
+        let cycle = |objects| self.cycle(objects, &is_live, &watched);
+        let mut cycles: Vec<Cycle> = members.into_iter().map(cycle).collect();
+        cycles.sort_by_key(|cycle| (!cycle.is_unseen, Reverse(cycle.bytes), cycle.objects[0]));
         cycles
     }
 
-    fn cycle(&self, mut objects: Vec<ObjectId>, is_live: &[bool]) -> Cycle {
+    fn cycle(&self, mut objects: Vec<ObjectId>, is_live: &[bool], watched: &FxHashSet<ObjectId>) -> Cycle {
         objects.sort_unstable();
         let any = |flags: TypeFlags| objects.iter().any(|object| self.is_a(*object, flags));
         let (has_finalizer, holds_module) = (any(TypeFlags::FINALIZER), any(TypeFlags::MODULE));
@@ -45,16 +47,17 @@ impl Graph {
             is_unreachable: !is_live[objects[0].index()],
             is_unseen: objects.iter().any(|object| !self.is_a(*object, TypeFlags::COLLECTED)),
             has_finalizer,
-            has_weakref_callback: self.has_callback(&objects),
+            has_weakref_callback: objects.iter().any(|object| watched.contains(object)),
             holds_module,
             holds_class,
             objects,
         }
     }
 
-    fn has_callback(&self, objects: &[ObjectId]) -> bool {
-        let mut watched = self.facts().iter().filter(|fact| fact.kind == FactKind::WeakrefCallback);
-        watched.any(|fact| objects.binary_search(&fact.object).is_ok())
+    /// Objects with a weak reference that has a callback.
+    fn watched_objects(&self) -> FxHashSet<ObjectId> {
+        let watched = self.facts().iter().filter(|fact| fact.kind == FactKind::WeakrefCallback);
+        watched.map(|fact| fact.object).collect()
     }
 
     /// What some root keeps alive.

@@ -20,8 +20,8 @@
 //! byte of each, and so on: equal bytes lie together. A chunk with an unknown tag is skipped. Which values a column
 //! holds stands in the `write` module.
 //!
-//! The padding bounds what a file can demand: 8 bytes of memory a value are at most 256 times the file's own length, whatever
-//! its chunks claim.
+//! The padding bounds what a file can demand: it has a byte for each 32 values at least, and none takes more than some 20 bytes
+//! of memory, so that all of them take a fixed multiple of the file's own length, whatever its chunks claim.
 pub(crate) mod chunk;
 pub(crate) mod column;
 mod read;

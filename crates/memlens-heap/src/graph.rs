@@ -107,12 +107,12 @@ impl Graph {
         self.columns.addresses.get(object.index())
     }
 
-    /// The object at an address. The first call sorts all addresses (4 bytes an object).
+    /// The object at an address, before a buffer at the same one. The first call sorts all addresses (4 bytes an object).
     pub fn object_at(&self, address: u64) -> Option<ObjectId> {
-        let column = &self.columns.addresses;
         let sorted = self.by_address();
-        let at = sorted.binary_search_by_key(&address, |object| column.get(*object as usize)).ok()?;
-        Some(ObjectId(sorted[at]))
+        let at = sorted.partition_point(|object| self.address(ObjectId(*object)) < address);
+        let found = ObjectId(*sorted.get(at)?);
+        (self.address(found) == address).then_some(found)
     }
 
     /// All objects, sorted by address.
@@ -120,7 +120,9 @@ impl Graph {
         self.by_address.get_or_init(|| {
             let column = &self.columns.addresses;
             let mut objects: Vec<u32> = (0..self.len() as u32).collect();
-            objects.sort_unstable_by_key(|object| column.get(*object as usize));
+            // A buffer may lie where an object begins; the object stands first.
+            let is_buffer = |object: u32| self.is_a(ObjectId(object), TypeFlags::BUFFER);
+            objects.sort_unstable_by_key(|object| (column.get(*object as usize), is_buffer(*object)));
             objects
         })
     }

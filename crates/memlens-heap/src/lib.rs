@@ -12,7 +12,9 @@
 //! | place of its references | 4 *n* |
 //! | target of a reference | 4 *e* |
 //!
-//! Texts and what only few objects have come on top.
+//! Texts and what only few objects have come on top. Answers that are kept take more: dominators and retained sizes 8 *n*,
+//! referrers 4 *n* + 4 *e*, the index by address 4 *n*, each made by the first question that needs it. With two references
+//! and a quarter an object the dominators' peak is 52 bytes an object; `docs/heap.md` has the figures.
 #![forbid(unsafe_code)]
 
 mod builder;

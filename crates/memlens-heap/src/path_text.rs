@@ -79,7 +79,7 @@ impl Graph {
             EdgeKind::Cell => write!(text, "<closure over {name}>"),
             EdgeKind::Class => write!(text, ".__class__"),
             EdgeKind::Buffer => write!(text, "<buffer>"),
-            EdgeKind::Hidden => write!(text, "<held by C>"),
+            EdgeKind::Hidden => write!(text, "<C field>"),
         };
     }
 }

@@ -1,6 +1,6 @@
 //! Leak suspects by the rules of Eclipse Memory Analyzer ("Automated Heap Dump Analysis", its leak suspects report): what
 //! retains at least a tenth of the heap, the point where that much gathers, and many small objects of one type.
-use crate::{DominatorTree, Graph, ObjectId, TypeId};
+use crate::{DominatorTree, Graph, ObjectId, TypeFlags, TypeId};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 
@@ -48,9 +48,13 @@ struct Search<'g> {
 
 impl Search<'_> {
     fn run(&mut self) {
-        // A module's dictionary is shared with its functions: most modules' are no single object's, and no leak.
+        // Classes and modules are the program itself. Each is held from several sides, and small ones are no leak.
         let namespaces = self.graph.module_dicts();
-        let is_wanted = |top: &ObjectId| !namespaces.contains(top) || self.retained(*top) >= self.least_bytes;
+        let is_program = |top: &ObjectId| {
+            let is_class = self.graph.is_a(*top, TypeFlags::CLASS) || self.graph.is_a(*top, TypeFlags::MODULE);
+            is_class || namespaces.contains(top)
+        };
+        let is_wanted = |top: &ObjectId| !is_program(top) || self.retained(*top) >= self.least_bytes;
         let tops: Vec<ObjectId> = self.tree.tops().filter(is_wanted).collect();
         let (small, _) = self.split(&tops);
         let many = small.first().is_some_and(|(_, _, bytes)| *bytes >= self.least_bytes);

@@ -324,6 +324,74 @@ fn wrappers_stand_for_what_they_hold() {
     assert_eq!(found, [2, 3]);
 }
 
+/// Classes are tops of the dominator tree by the hundred: together they are the program, not a leak.
+#[test]
+fn many_small_classes_are_no_suspect() {
+    let mut model = Model::of_edges(100, &[]);
+    model.roots = (0..100).collect();
+    let (mut builder, objects) = model.builder();
+    let class = builder.type_("type", "builtins", TypeFlags::COLLECTED | TypeFlags::CLASS);
+    for number in 0..1000 {
+        let class = builder.object(0x10_0000 + 16 * number, class, 1000);
+        builder.root(class, RootKind::HeldByC(1));
+    }
+    builder.edge(objects[0], objects[1], EdgeName::index(0));
+    assert_eq!(builder.finish().unwrap().suspects(), []);
+}
+
+/// What is only the inside of something stands under the name of the whole.
+#[test]
+fn an_array_stands_for_its_buffer_and_a_module_for_its_dictionary() {
+    let mut program = Program::new();
+    let globals = program.module("app");
+    let array = program.object(ARRAY, 112);
+    let buffer = program.builder.buffer(0x9000, 5000, BufferKind::Heap);
+    program.builder.edge(array, buffer, EdgeName::BUFFER);
+    program.key(globals, array, "'data'");
+    for index in 0..10 {
+        let small = program.object(BYTES, 100);
+        program.key(globals, small, &format!("'small{index}'"));
+    }
+    let graph = builder_finish(program);
+    let shown: Vec<String> =
+        graph.top_without_wrappers(2).iter().map(|object| texts(&graph, *object)[0].clone()).collect();
+    assert_eq!(shown, ["app", "app.data"]);
+    let parts = graph.objects().filter(|object| graph.is_part(*object));
+    assert_eq!(
+        parts.map(|part| texts(&graph, part)[0].clone()).collect::<Vec<_>>(),
+        ["app.__dict__", "app.data<buffer>"]
+    );
+    assert_eq!(texts(&graph, graph.suspects()[0].accumulation.unwrap()), ["app.data"]);
+}
+
+#[test]
+fn a_mapped_file_is_no_heap() {
+    let mut program = Program::new();
+    let globals = program.module("app");
+    let array = program.object(ARRAY, 112);
+    let file = program.builder.buffer(0x9000, 1 << 40, BufferKind::File);
+    program.builder.edge(array, file, EdgeName::BUFFER);
+    program.key(globals, array, "'mapped'");
+    let graph = builder_finish(program);
+    let file = graph.object_at(0x9000).unwrap();
+    assert_eq!((graph.shallow_bytes(file), graph.own_bytes(file), graph.file_bytes()), (1 << 40, 0, 1 << 40));
+    assert_eq!((graph.total().bytes, graph.dominators().retained_bytes(ObjectId(0))), (412, 412));
+}
+
+/// The bug: a buffer that begins where an object does hid the object.
+#[test]
+fn an_object_is_found_before_a_buffer_at_its_address() {
+    let mut program = Program::new();
+    let array = program.object(ARRAY, 112);
+    let address = program.next_address;
+    let buffer = program.builder.buffer(address, 5000, BufferKind::Heap);
+    program.builder.edge(array, buffer, EdgeName::BUFFER);
+    let graph = builder_finish(program);
+    assert!(!graph.is_a(graph.object_at(address).unwrap(), TypeFlags::BUFFER));
+    let same = graph.diff(&graph);
+    assert_eq!((same.new.count, same.gone.count), (0, 0));
+}
+
 /// A worker's queue that grew: what is new, under whom, and what was already there.
 #[test]
 fn a_diff_names_who_holds_what_is_new() {

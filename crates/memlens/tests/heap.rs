@@ -2,6 +2,7 @@
 mod heap_program;
 
 use heap_program::Program;
+use memlens_heap::{HeapBuilder, Meta, RootKind, TypeFlags};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -132,7 +133,7 @@ fn cycles() {
     Reference cycles: 2
          BYTES   OBJECTS  A WAY ROUND
          296 B         2  numpy.ndarray[0]['all']
-                          the collector cannot see all of it: it will never be freed
+                          the collector cannot see all of it and would never free it
                           __main__.registry['all']
          112 B         2  list[0][0]
                           nothing else holds it: it goes at the next collection
@@ -288,6 +289,42 @@ fn a_file_in_the_way_stays_unless_forced() {
     assert_eq!(fs::read_to_string(&page).expect("the file"), "mine");
     assert_eq!(memlens(&["heap", "after.mlheap", "-o", "in_the_way.html", "--force"]).status.code(), Some(0));
     assert!(fs::read_to_string(&page).expect("the page").starts_with("<!doctype html>"));
+}
+
+/// Text of the recorded program must neither steer the terminal nor end the page's script.
+#[test]
+fn hostile_names() {
+    let mut builder = HeapBuilder::new(Meta::default());
+    let type_ = builder.type_("</script>\u{1b}[31m<b>\n", "a\r\nb", TypeFlags::COLLECTED);
+    let object = builder.object(16, type_, 100);
+    builder.text(object, "'\u{1b}]0;x\u{7}</script><!--'");
+    let module = builder.name("m\u{1b}[2J</script>");
+    builder.root(object, RootKind::Module(module));
+    let graph = builder.finish().expect("a graph");
+    graph.save(&mut File::create(folder().join("hostile.mlheap")).expect("a file")).expect("to save");
+    for arguments in [vec![], vec!["--why", "0x10"], vec!["--by", "module"], vec!["--suspects"]] {
+        let printed = text(&memlens(&[&["heap", "hostile.mlheap"], arguments.as_slice()].concat()).stdout);
+        assert!(printed.chars().all(|letter| letter == '\n' || !letter.is_control()), "{printed:?}");
+    }
+    memlens(&["heap", "hostile.mlheap", "--force", "-o", "hostile.html"]);
+    let page = fs::read_to_string(folder().join("hostile.html")).expect("the page");
+    assert_eq!(page.matches("</script>").count(), 2, "the data's and the code's");
+    assert!(!page.contains("<!--"));
+}
+
+#[test]
+fn an_empty_snapshot_has_answers() {
+    let graph = HeapBuilder::new(Meta::default()).finish().expect("a graph");
+    graph.save(&mut File::create(folder().join("empty.mlheap")).expect("a file")).expect("to save");
+    for question in
+        ["--all", "--cycles", "--duplicates", "--sparse", "--suspects", "--by=type", "--by=module", "--top=3"]
+    {
+        let output = memlens(&["heap", "empty.mlheap", question]);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{question}");
+    }
+    for file in ["empty.html", "empty.heapsnapshot"] {
+        assert_eq!(memlens(&["heap", "empty.mlheap", "--force", "-o", file]).status.code(), Some(0));
+    }
 }
 
 /// A snapshot that cannot be read leaves nothing behind where the page was to be.

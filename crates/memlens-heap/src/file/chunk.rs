@@ -8,7 +8,7 @@ pub(crate) const CHUNK_VALUES: usize = 1 << 17;
 /// Length of a chunk's header.
 pub(crate) const HEADER_BYTES: usize = 24;
 
-/// Zstandard's level: 3 makes files a tenth smaller at twice the time, see docs/heap.md.
+/// Zstandard's level. Level 3 made the file of ten million objects 9 % smaller and saving it half as long again.
 const LEVEL: i32 = 1;
 
 /// Writes chunks.

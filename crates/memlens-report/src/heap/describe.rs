@@ -1,6 +1,7 @@
 //! How an object is named to people, the same in every rendering.
 use crate::label::one_line;
-use memlens_heap::{Dominators, Graph, Holder, ObjectId, ShortestPaths};
+use memlens_heap::{Dominators, Graph, Holder, ObjectId, ShortestPaths, TypeId};
+use rustc_hash::FxHashMap;
 use std::cell::OnceCell;
 
 /// Longest preview of a value, in characters.
@@ -11,12 +12,13 @@ pub struct Described<'g> {
     /// The graph.
     pub graph: &'g Graph,
     paths: OnceCell<ShortestPaths<'g>>,
+    classes: OnceCell<FxHashMap<ObjectId, TypeId>>,
 }
 
 impl<'g> Described<'g> {
     /// Computes nothing yet.
     pub fn new(graph: &'g Graph) -> Self {
-        Self { graph, paths: OnceCell::new() }
+        Self { graph, paths: OnceCell::new(), classes: OnceCell::new() }
     }
 
     pub(super) fn dominators(&self) -> &'g Dominators {
@@ -37,14 +39,26 @@ impl<'g> Described<'g> {
         one_line(&self.graph.type_name(self.graph.type_id(object)))
     }
 
-    /// `dict`, `str 'hello'`, `frame main:12`.
+    /// `dict`, `str 'hello'`, `frame main:12`, `type app.Session`.
     pub(super) fn label(&self, object: ObjectId) -> String {
         let type_name = self.type_name(object);
         match (self.graph.frame(object), self.graph.text(object)) {
             (Some(frame), _) => format!("{type_name} {}:{}", one_line(self.graph.name(frame.function)), frame.line),
             (None, Some(text)) => format!("{type_name} {}", shortened(text)),
-            (None, None) => type_name,
+            (None, None) => match self.class_name(object) {
+                Some(name) => format!("{type_name} {name}"),
+                None => type_name,
+            },
         }
+    }
+
+    /// The name of the class that the object is, if it has instances.
+    fn class_name(&self, object: ObjectId) -> Option<String> {
+        let classes = self.classes.get_or_init(|| {
+            let types = (0..).map(TypeId).zip(self.graph.types());
+            types.filter_map(|(id, type_)| Some((type_.class?, id))).collect()
+        });
+        classes.get(&object).map(|id| one_line(&self.graph.type_name(*id)))
     }
 
     pub(super) fn holder(&self, holder: Holder) -> String {

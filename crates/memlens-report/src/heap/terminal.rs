@@ -218,7 +218,7 @@ fn notes(cycle: &Cycle) -> impl Iterator<Item = &'static str> {
     let notes = [
         (cycle.is_unreachable && !cycle.is_unseen, "nothing else holds it: it goes at the next collection"),
         (cycle.is_unreachable && cycle.is_unseen, "nothing else holds it, and the collector never frees it"),
-        (!cycle.is_unreachable && cycle.is_unseen, "the collector cannot see all of it: it will never be freed"),
+        (!cycle.is_unreachable && cycle.is_unseen, "the collector cannot see all of it and would never free it"),
         (cycle.has_finalizer, "with a finalizer (__del__)"),
         (cycle.has_weakref_callback, "with a weak reference's callback"),
     ];
