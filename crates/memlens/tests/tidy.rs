@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Each crate and the workspace crates that it may use: the table of ARCHITECTURE.md. The towers (recording | reading)
 /// meet only in the format.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("memlens-format", &[]),
     ("memlens-cpython", &[]),
     ("memlens-recorder", &["memlens-format"]),
