@@ -8,6 +8,7 @@ mod bench;
 mod flights;
 mod interpreter;
 mod matrix;
+mod package;
 mod shell;
 mod sid;
 mod stdlib;
@@ -25,6 +26,8 @@ Usage: cargo xtask <COMMAND>
   matrix  [--python P]...              the tests one interpreter at a time; writes the table in README.md
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  wheels                               the Python package as one wheel, checked by auditwheel
+  scoreboard [--python P] [...]        sizes and speed beside pympler, guppy3 and objsize; writes docs/scoreboard.md
   bench-heap                           ten million made-up objects through memlens-heap
 ";
 
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         "matrix" => matrix::run(rest),
         "sid" => sid::run_command(rest),
         "bench" => bench::run(rest),
+        "wheels" => package::run_wheels(rest),
+        "scoreboard" => package::run_scoreboard(rest),
         "bench-heap" => bench::run_heap(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

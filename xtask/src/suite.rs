@@ -1,7 +1,7 @@
 //! `cargo xtask test`: format, lints, build and every test, on every interpreter found.
 use crate::interpreter::{self, Interpreter};
 use crate::shell::{self, Outcome};
-use crate::{flights, sid, stdlib, venv};
+use crate::{flights, package, sid, stdlib, venv};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -20,14 +20,19 @@ pub fn run(arguments: &[String]) -> Outcome {
     let checking_agent = build_checking_agent()?;
     let flights = flights::python(&default_of(&interpreters)?)?;
     let stdlib_outcome = stdlib::check(&interpreters, &[]);
+    let package_outcome = package::check(&interpreters);
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
     tests.env("MEMLENS_TEST_GREENLETS", paths(&with_greenlets(&interpreters)));
     let outcome = shell::run(&mut tests);
-    eprintln!("\n{}", machine(&interpreters, &builds));
-    stdlib_outcome.and(outcome)
+    eprintln!(
+        "
+{}",
+        machine(&interpreters, &builds)
+    );
+    stdlib_outcome.and(package_outcome).and(outcome)
 }
 
 /// What there is to test on.

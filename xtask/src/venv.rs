@@ -27,24 +27,35 @@ fn create(interpreter: &Interpreter, folder: &Path) -> Outcome {
     run(command.args(["-m", "venv", "--clear", "--without-pip"]).arg(folder))
 }
 
+/// Puts a wheel into an environment, in place of the one that may be there.
+pub fn install_wheel(interpreter: &Interpreter, python: &Path, wheel: &Path) -> Outcome {
+    let mut command = pip(interpreter, python)?;
+    run(command
+        .args(["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"])
+        .arg(wheel))
+}
+
 /// By the interpreter's own pip (`pip --python` is there from 22.3 on), else by the wheel of pip that Debian puts beside an
 /// interpreter, else by the one that `ensurepip` unpacks.
-fn install(interpreter: &Interpreter, folder: &Path, requirements: &Path) -> Outcome {
-    let python = folder.join("bin/python");
-    let mut command = if outer_pip_serves(interpreter, &python) {
+fn pip(interpreter: &Interpreter, python: &Path) -> Outcome<Command> {
+    if outer_pip_serves(interpreter, python) {
         let mut outer = Command::new(&interpreter.path);
-        outer.args(["-m", "pip", "--python"]).arg(&python);
-        outer
-    } else if let Some(wheel) = pip_wheel(interpreter) {
-        let mut inner = Command::new(&python);
-        inner.arg(wheel.join("pip"));
-        inner
-    } else {
-        run(Command::new(&python).args(["-m", "ensurepip", "--default-pip"]))?;
-        let mut inner = Command::new(&python);
-        inner.args(["-m", "pip"]);
-        inner
+        outer.args(["-m", "pip", "--python"]).arg(python);
+        return Ok(outer);
+    }
+    let mut inner = Command::new(python);
+    match pip_wheel(interpreter) {
+        Some(wheel) => inner.arg(wheel.join("pip")),
+        None => {
+            run(Command::new(python).args(["-m", "ensurepip", "--default-pip"]))?;
+            inner.args(["-m", "pip"])
+        }
     };
+    Ok(inner)
+}
+
+fn install(interpreter: &Interpreter, folder: &Path, requirements: &Path) -> Outcome {
+    let mut command = pip(interpreter, &folder.join("bin/python"))?;
     run(command.args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(requirements))
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Each crate and the workspace crates that it may use: the table of ARCHITECTURE.md. The towers (recording | reading)
 /// meet only in the format.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("memlens-format", &[]),
     ("memlens-cpython", &[]),
     ("memlens-recorder", &["memlens-format"]),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "memlens-report",
         ],
     ),
+    ("memlens-python", &["memlens-cpython", "memlens-heap"]),
 ];
 
 /// Crates of others that the agent's side may use: it lives inside somebody else's program.

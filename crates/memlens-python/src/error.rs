@@ -1,0 +1,27 @@
+//! The exceptions of `memlens`, which are classes of its Python side.
+use pyo3::prelude::*;
+
+/// `memlens.ArgumentError`.
+pub fn argument(python: Python<'_>, message: &str) -> PyErr {
+    make(python, "ArgumentError", message)
+}
+
+/// `memlens.UnsupportedError`.
+pub fn unsupported(python: Python<'_>, message: &str) -> PyErr {
+    make(python, "UnsupportedError", message)
+}
+
+/// `memlens.FileError`.
+pub fn file(python: Python<'_>, message: &str) -> PyErr {
+    make(python, "FileError", message)
+}
+
+/// `memlens.Error` itself.
+pub fn other(python: Python<'_>, message: &str) -> PyErr {
+    make(python, "Error", message)
+}
+
+fn make(python: Python<'_>, class: &str, message: &str) -> PyErr {
+    let made = python.import("memlens._errors").and_then(|errors| errors.getattr(class)?.call1((message,)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}

@@ -1,0 +1,43 @@
+"""The build backend: maturin's, after the command and the agent are built and laid where the wheel takes them from.
+
+`pip install .` thus gives the module, `bin/memlens` and `lib/memlens/libmemlens_agent.so`, which the command finds beside itself.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import maturin
+from maturin import get_requires_for_build_sdist, get_requires_for_build_wheel  # noqa: F401
+from maturin import build_sdist  # noqa: F401
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "target" / "wheel-data"
+
+
+def _lay_out_command() -> None:
+    target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    release = ROOT / target / "release"
+    cargo = os.environ.get("CARGO", "cargo")
+    subprocess.run([cargo, "build", "--release", "-p", "memlens", "-p", "memlens-agent"], cwd=ROOT, check=True)
+    for source, folder in [("memlens", "scripts"), ("libmemlens_agent.so", "data/lib/memlens")]:
+        place = DATA / folder
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(release / source, place / source)
+        subprocess.run(["strip", "--strip-debug", str(place / source)], check=False)
+
+
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+    DATA.mkdir(parents=True, exist_ok=True)
+    return maturin.prepare_metadata_for_build_wheel(metadata_directory, config_settings)
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    _lay_out_command()
+    return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    _lay_out_command()
+    return maturin.build_editable(wheel_directory, config_settings, metadata_directory)
