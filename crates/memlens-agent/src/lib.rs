@@ -12,6 +12,10 @@
 //!
 //! Invariant: nothing here allocates, takes a lock or enters the kernel on the hot path, and nothing here ever calls
 //! into the interpreter other than to exchange its allocators. When in doubt the agent turns itself off.
+//!
+//! No standard library: it would bring the unwinder's library into the program, and a tenth of the time that a short one takes to start.
+#![cfg_attr(not(test), no_std)]
+
 mod agent;
 mod connect;
 mod event;
@@ -45,3 +49,46 @@ static DESTRUCTOR: extern "C" fn() = {
     }
     destructor
 };
+
+// The core library's unwinding tables name it where they are not thrown away, as in debug builds. Nothing ever unwinds. Hidden, lest the program
+// see it.
+#[cfg(not(test))]
+core::arch::global_asm!(".hidden rust_eh_personality", ".globl rust_eh_personality", "rust_eh_personality: ud2");
+
+// Without the standard library nobody else asks for it.
+#[cfg(not(test))]
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// There is no memory to be had here: what could ask for it (the capture's side of memlens-format, which a build of the whole workspace
+/// switches on) is never called.
+#[cfg(not(test))]
+mod no_allocation {
+    use core::alloc::{GlobalAlloc, Layout};
+
+    struct Never;
+
+    // SAFETY: a null pointer is the answer of an allocator that has nothing; so there is nothing to give back.
+    unsafe impl GlobalAlloc for Never {
+        unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+            core::ptr::null_mut()
+        }
+
+        unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+    }
+
+    #[global_allocator]
+    static NEVER: Never = Never;
+}
+
+/// A defect of the agent's own, in a debug build: overflow is not checked in others, and nothing else panics.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    let message = b"memlens: the agent has panicked\n";
+    // SAFETY: a static message; the process ends here.
+    unsafe {
+        libc::write(2, message.as_ptr().cast(), message.len());
+        libc::abort()
+    }
+}
