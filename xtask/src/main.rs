@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask flights | test | stdlib | matrix | sid | bench`.
 //!
 //! Each installs what it needs into the checkout (`.venvs/`) and nothing outside of it, so that a fresh machine with Rust, a
-//! C compiler and any CPython from 3.9 on needs no set-up by hand. Standard library only: it is the first thing that a fresh
+//! C compiler and any CPython from 3.8 on needs no set-up by hand. Standard library only: it is the first thing that a fresh
 //! checkout builds.
 
 mod bench;
