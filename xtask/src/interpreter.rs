@@ -1,6 +1,6 @@
 //! Which CPythons this machine has.
 use crate::shell::Outcome;
-use crate::sid;
+use crate::{free_threaded, sid};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,6 +55,17 @@ pub fn named_or_all(names: &[String]) -> Outcome<Vec<Interpreter>> {
     if found.is_empty() { Err("no CPython 3.8 to 3.15 found".into()) } else { Ok(found) }
 }
 
+/// Free-threaded ones, one of each minor version of which they are supported.
+pub fn free_threaded() -> Vec<Interpreter> {
+    let named = FREE_THREADED_MINORS.map(|minor| PathBuf::from(format!("python3.{minor}t")));
+    let mut found: Vec<Interpreter> = Vec::new();
+    for candidate in free_threaded::interpreter().into_iter().chain(named).chain(installed()) {
+        let interpreter = probe(&candidate).filter(|interpreter| interpreter.is_free_threaded);
+        found.extend(interpreter.filter(|one| found.iter().all(|known| known.minor != one.minor)));
+    }
+    found
+}
+
 /// One interpreter of each supported minor version, oldest first; `python3` on PATH is preferred for its own version.
 fn all() -> Vec<Interpreter> {
     let mut found: Vec<Interpreter> = Vec::new();
@@ -82,6 +93,14 @@ pub fn other_builds(tested: &[Interpreter]) -> Vec<Interpreter> {
 fn candidates() -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::from("python3")];
     paths.extend(SUPPORTED_MINORS.map(|minor| PathBuf::from(format!("python3.{minor}"))));
+    paths.extend(installed());
+    paths.extend(sid::interpreters());
+    paths
+}
+
+/// What pyenv and uv have installed.
+fn installed() -> Vec<PathBuf> {
+    let mut paths = Vec::new();
     for folder in installation_folders() {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
@@ -90,7 +109,6 @@ fn candidates() -> Vec<PathBuf> {
         installed.sort();
         paths.extend(installed.into_iter().filter(|path| path.exists()));
     }
-    paths.extend(sid::interpreters());
     paths
 }
 
