@@ -2,7 +2,7 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any, TypedDict, final
 
-__all__ = ["Heap", "load", "size_tree", "sizeof", "take"]
+__all__ = ["Heap", "load", "size_tree", "sizeof", "take", "take_into"]
 
 _ObjectRow = tuple[int, str, int, int, str]
 _Total = tuple[int, int]
@@ -18,6 +18,7 @@ def sizeof(obj: object, /, *more: object, include: Iterable[str] | None = None) 
 
 def size_tree(obj: object, depth: int, include: Iterable[str] | None) -> tuple[str, str, list[int], list[Any]]: ...
 def take(fork: bool, known: tuple[dict[int, str], str, str, list[str], int | None]) -> Heap: ...
+def take_into(folder: str | PathLike[str], known: tuple[dict[int, str], str, str, list[str], int | None]) -> None: ...
 def load(path: str | PathLike[str]) -> Heap: ...
 @final
 class Heap:

@@ -19,6 +19,16 @@ pub struct Caller {
     pub thread_names: HashMap<u64, String>,
     /// Frames of files in this folder are memlens's own, and left out.
     pub folder: String,
+    /// They were called from code that a debugger's request ran, whose one frame is left out as well.
+    pub is_injected: bool,
+}
+
+impl Caller {
+    /// How many of the innermost frames of the calling thread are not the program's.
+    fn own_frames(&self, frames: &[InterpreterFrame]) -> usize {
+        let own = frames.iter().take_while(|frame| frame.file.starts_with(&self.folder)).count();
+        own + usize::from(self.is_injected && own > 0)
+    }
 }
 
 /// Walks the heap.
@@ -42,11 +52,8 @@ fn add_threads(walk: &mut GraphWalk<'_>, caller: &Caller) {
     let mut threads: Vec<Thread> = thread::all(walk.types());
     let mut own = Vec::new();
     for thread in &mut threads {
-        let (mine, others) = std::mem::take(&mut thread.frames)
-            .into_iter()
-            .partition(|frame: &InterpreterFrame| frame.file.starts_with(&caller.folder));
-        thread.frames = others;
-        own.extend(mine);
+        let others = thread.frames.split_off(caller.own_frames(&thread.frames).min(thread.frames.len()));
+        own.extend(std::mem::replace(&mut thread.frames, others));
     }
     for thread in &threads {
         let name =

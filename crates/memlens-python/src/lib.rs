@@ -107,5 +107,5 @@ mod _native {
     #[pymodule_export]
     use super::{size_tree, sizeof};
     #[pymodule_export]
-    use crate::snapshot::{Heap, load, take};
+    use crate::snapshot::{Heap, load, take, take_into};
 }

@@ -4,6 +4,7 @@ use crate::fork;
 use crate::heap::{self, Caller};
 use crate::interpreter;
 use memlens_heap::{Diff, FactKind, Graph, Holder, Meta, ObjectId, Path, Total};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
@@ -28,7 +29,7 @@ type ObjectRow = (u64, String, u64, u64, String);
 pub fn take(python: Python<'_>, fork: bool, known: Known) -> PyResult<Heap> {
     let (thread_names, folder, version, command, heap_bytes) = known;
     let meta = Meta { python: version, command, heap_bytes, ..meta() };
-    let caller = Caller { thread_names, folder };
+    let caller = Caller { thread_names, folder, is_injected: false };
     let interpreter = interpreter(python)?;
     let start = Instant::now();
     if fork {
@@ -39,6 +40,15 @@ pub fn take(python: Python<'_>, fork: bool, known: Known) -> PyResult<Heap> {
     let graph = heap::graph(python, interpreter, meta, &caller);
     let graph = graph.map_err(|failure| error::other(python, &failure.to_string()))?;
     Ok(Heap { graph, pause_s: start.elapsed().as_secs_f64() })
+}
+
+/// Has a forked child write a snapshot into a folder: what `memlens heap PID` asks a program for.
+#[pyfunction]
+pub fn take_into(python: Python<'_>, folder: PathBuf, known: Known) -> PyResult<()> {
+    let (thread_names, own_folder, version, command, heap_bytes) = known;
+    let meta = Meta { python: version, command, heap_bytes, ..meta() };
+    let caller = Caller { thread_names, folder: own_folder, is_injected: true };
+    fork::to_file(python, meta, &caller, &folder).map_err(PyRuntimeError::new_err)
 }
 
 /// Process id, time and resident set.
