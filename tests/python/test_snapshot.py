@@ -223,7 +223,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 def test_most_of_what_is_traced_is_explained():
     code = (
         "import tracemalloc, sys, json, argparse, collections, memlens\n"
-        "rows = [{'a': i, 'b': str(i)} for i in range(50_000)]\n"
+        "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
         "coverage = memlens.snapshot().coverage()\n"
         "print(coverage.bytes, coverage.traced)"
     )

@@ -3,6 +3,7 @@
 //! Lists, tuples, dicts, sets, functions and instances are read by layout; all else by its type's `tp_traverse`, which runs no
 //! Python code; and what no traversal shows (numpy's base and contents, the buffer of a BytesIO) by layout again.
 use crate::dict::{self, Attributes};
+use crate::frame::{self, Reference};
 use crate::layout::Layout;
 use crate::numpy;
 use crate::object::Object;
@@ -15,6 +16,8 @@ use std::ffi::{c_char, c_int, c_void};
 pub enum Name {
     /// An attribute; the name is a string object.
     Attribute(Object),
+    /// A variable of a frame; the name is a string object.
+    Local(Object),
     /// A slot or a member of a C type; the name is a C string that its type keeps.
     Slot(*const c_char),
     /// The value under this key.
@@ -45,7 +48,7 @@ pub trait Visitor {
     fn outside(&mut self, _name: Name, _target: Object) {}
 }
 
-/// `offsetof(PyListObject, ob_item)`, `offsetof(PyTupleObject, ob_item)` before 3.14.
+/// `offsetof(PyListObject, ob_item)`.
 const LIST_ITEMS: isize = 24;
 /// `offsetof(PySetObject, mask)` and `table`.
 const SET_MASK: isize = 32;
@@ -136,6 +139,7 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         Kind::DateTime if has_time_zone(object) => {
             visit_known(object, facts.native_size as isize - 8, "tzinfo", visitor);
         }
+        Kind::Generator => visit_generator(object, facts, layout, visitor),
         Kind::Frame => visit_frame(object, facts, layout, visitor),
         Kind::Type => {
             traverse(object, facts, visitor);
@@ -186,8 +190,7 @@ fn visit_list(list: Object, visitor: &mut impl Visitor) {
 
 #[inline]
 fn visit_tuple(tuple: Object, layout: &Layout, visitor: &mut impl Visitor) {
-    // 3.14 put the hash before the items.
-    let items = if layout.minor < 14 { LIST_ITEMS as usize } else { LIST_ITEMS as usize + 8 };
+    let items = layout.tuple_items as usize;
     // SAFETY: the items of a tuple are as many as its size says.
     unsafe {
         each_word(tuple.address() + items, tuple.var_size(), |index, target| {
@@ -334,18 +337,36 @@ fn visit_members<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V)
 
 struct Traversal<'a, V> {
     object: Object,
+    /// Variables of the frame that a generator carries.
+    locals: Vec<(Object, Reference)>,
     class: Object,
     kind: Kind,
     members: &'a [Member],
     visitor: &'a mut V,
 }
 
+/// A generator, a coroutine or the like: since 3.11 its variables stand in it, named by its code.
+fn visit_generator<V: Visitor>(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mut V) {
+    // SAFETY: it is one of these, and its type's basic size is the place of its variables.
+    let locals = unsafe { frame::generator_locals(object, facts.basic_size, layout) };
+    traverse_with(object, facts, locals, visitor);
+}
+
 /// By the native type's own `tp_traverse`.
 fn traverse<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V) {
+    traverse_with(object, facts, Vec::new(), visitor);
+}
+
+fn traverse_with<V: Visitor>(
+    object: Object,
+    facts: &TypeFacts,
+    locals: Vec<(Object, Reference)>,
+    visitor: &mut V,
+) {
     let Some(traverse) = facts.traverse.filter(|_| facts.is_tracked(object)) else {
         return visit_members(object, facts, visitor);
     };
-    let mut traversal = Traversal { object, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
+    let mut traversal = Traversal { object, locals, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
     // SAFETY: the object is an instance of the type, and the second argument is what `receive` expects.
     unsafe { traverse(object.pointer(), receive::<V>, (&raw mut traversal).cast()) };
 }
@@ -360,7 +381,8 @@ extern "C" fn receive<V: Visitor>(target: *mut ffi::PyObject, traversal: *mut c_
     if target == traversal.class {
         return 0;
     }
-    traversal.visitor.edge(traversal.name_of(target), target);
+    let name = traversal.name_of(target);
+    traversal.visitor.edge(name, target);
     0
 }
 
@@ -377,9 +399,13 @@ impl<V> Traversal<'_, V> {
         }
     }
 
-    fn name_of(&self, target: Object) -> Name {
+    fn name_of(&mut self, target: Object) -> Name {
         if let Some(name) = self.special_name(target) {
             return Name::Known(name);
+        }
+        // Each variable once, for two may hold the same object.
+        if let Some(at) = self.locals.iter().position(|(_, value)| value.target == target) {
+            return Name::Local(self.locals.swap_remove(at).0);
         }
         // SAFETY: a member's offset lies in the instances of its type.
         let found = self.members.iter().find(|member| unsafe { self.object.field(member.offset) } == Some(target));
