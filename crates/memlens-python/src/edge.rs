@@ -3,7 +3,7 @@
 //! Lists, tuples, dicts, sets, functions and instances are read by layout; all else by its type's `tp_traverse`, which runs no
 //! Python code; and what no traversal shows (numpy's base and contents, the buffer of a BytesIO) by layout again.
 use crate::dict::{self, Attributes};
-use crate::frame::{self, Reference};
+use crate::frame;
 use crate::layout::Layout;
 use crate::numpy;
 use crate::object::Object;
@@ -139,7 +139,11 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         Kind::DateTime if has_time_zone(object) => {
             visit_known(object, facts.native_size as isize - 8, "tzinfo", visitor);
         }
-        Kind::Generator => visit_generator(object, facts, layout, visitor),
+        Kind::Generator => {
+            // SAFETY: it is a generator or the like.
+            let in_frame = unsafe { frame::in_generator(object, facts, layout) };
+            traverse_frame(object, facts, in_frame, visitor);
+        }
         Kind::Frame => visit_frame(object, facts, layout, visitor),
         Kind::Type => {
             traverse(object, facts, visitor);
@@ -302,7 +306,9 @@ fn visit_frame(frame: Object, facts: &TypeFacts, layout: &Layout, visitor: &mut 
         }
     }
     let mut filter = Outside { targets: &outside, visitor };
-    traverse(frame, facts, &mut filter);
+    // SAFETY: it is a frame object.
+    let in_frame = unsafe { frame::in_frame_object(frame, layout) };
+    traverse_frame(frame, facts, in_frame, &mut filter);
 }
 
 /// Passes edges on, those to some targets as edges to the outside.
@@ -337,36 +343,26 @@ fn visit_members<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V)
 
 struct Traversal<'a, V> {
     object: Object,
-    /// Variables of the frame that a generator carries.
-    locals: Vec<(Object, Reference)>,
+    /// What the object's frame refers to, by name.
+    in_frame: Vec<(Name, Object)>,
     class: Object,
     kind: Kind,
     members: &'a [Member],
     visitor: &'a mut V,
 }
 
-/// A generator, a coroutine or the like: since 3.11 its variables stand in it, named by its code.
-fn visit_generator<V: Visitor>(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mut V) {
-    // SAFETY: it is one of these, and its type's basic size is the place of its variables.
-    let locals = unsafe { frame::generator_locals(object, facts.basic_size, layout) };
-    traverse_with(object, facts, locals, visitor);
-}
-
 /// By the native type's own `tp_traverse`.
 fn traverse<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V) {
-    traverse_with(object, facts, Vec::new(), visitor);
+    traverse_frame(object, facts, Vec::new(), visitor);
 }
 
-fn traverse_with<V: Visitor>(
-    object: Object,
-    facts: &TypeFacts,
-    locals: Vec<(Object, Reference)>,
-    visitor: &mut V,
-) {
+/// The same, of an object that carries or is a frame.
+fn traverse_frame<V: Visitor>(object: Object, facts: &TypeFacts, in_frame: Vec<(Name, Object)>, visitor: &mut V) {
     let Some(traverse) = facts.traverse.filter(|_| facts.is_tracked(object)) else {
         return visit_members(object, facts, visitor);
     };
-    let mut traversal = Traversal { object, locals, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
+    let mut traversal =
+        Traversal { object, in_frame, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
     // SAFETY: the object is an instance of the type, and the second argument is what `receive` expects.
     unsafe { traverse(object.pointer(), receive::<V>, (&raw mut traversal).cast()) };
 }
@@ -404,8 +400,8 @@ impl<V> Traversal<'_, V> {
             return Name::Known(name);
         }
         // Each variable once, for two may hold the same object.
-        if let Some(at) = self.locals.iter().position(|(_, value)| value.target == target) {
-            return Name::Local(self.locals.swap_remove(at).0);
+        if let Some(at) = self.in_frame.iter().position(|(_, known)| *known == target) {
+            return self.in_frame.remove(at).0;
         }
         // SAFETY: a member's offset lies in the instances of its type.
         let found = self.members.iter().find(|member| unsafe { self.object.field(member.offset) } == Some(target));

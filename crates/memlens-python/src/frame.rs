@@ -2,9 +2,10 @@
 //!
 //! Read by layout. A slot of a frame of 3.14 and newer is tagged: it may hold a number, or refer to an object without being counted in
 //! that object's reference count, for another slot does so already.
+use crate::edge::Name;
 use crate::layout::{FrameLayout, Layout, StackEnd};
 use crate::object::Object;
-use crate::type_facts;
+use crate::type_facts::{self, TypeFacts};
 
 /// A reference of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ impl Reference {
 
 /// `Py_TPFLAGS_TUPLE_SUBCLASS`.
 const TUPLE_FLAG: u64 = 1 << 26;
+/// `offsetof(PyFrameObject, f_frame)`, 3.11 and newer.
+const FRAME_OF_OBJECT: isize = 24;
 /// The bits of a `_PyStackRef` that are no address; both set: a number.
 const TAG_BITS: usize = 3;
 /// Most variables and operands that a frame is believed to have.
@@ -118,27 +121,68 @@ unsafe fn local_names(code: Object, layout: &Layout) -> Vec<Object> {
     names
 }
 
-/// The frame inside a generator, a coroutine or an asynchronous generator (3.11 and newer), and its code.
+/// The variables of a frame object by name; what is in a frame that has ended is not to be relied on.
 ///
 /// # Safety
-/// `generator` must be one of these, of a type with this basic size, which ends where the frame's variables begin.
-unsafe fn carried(generator: Object, basic_size: usize, layout: &Layout) -> Option<(Object, Object)> {
-    layout.frame.function?;
-    let frame = Object::at(generator.address() + basic_size - layout.frame.locals as usize)?;
-    // SAFETY: the caller's promise; the frame keeps its code as long as the generator lives.
-    let code = unsafe { slot(frame, layout.frame.code, &layout.frame) }?;
-    Some((frame, code.target))
+/// `object` must be a live frame object of this version.
+pub unsafe fn in_frame_object(object: Object, layout: &Layout) -> Vec<(Name, Object)> {
+    let frame = match layout.frame.function {
+        None => Some(object),
+        // SAFETY: the frame object's `f_frame`.
+        Some(_) => unsafe { object.field(FRAME_OF_OBJECT) },
+    };
+    // SAFETY: the caller's promise.
+    frame.map_or_else(Vec::new, |frame| unsafe { named(frame, layout) })
 }
 
-/// The variables of the frame inside a generator, a coroutine or an asynchronous generator: none before 3.11, where the frame is an object of
-/// its own. A frame that has ended has none either, but its slots may still hold what was once there.
+/// What the frame inside a generator, a coroutine or an asynchronous generator refers to (3.11 and newer; before that its frame is an
+/// object of its own). It begins so that its variables stand where the type's basic size ends.
 ///
 /// # Safety
-/// As for [`carried`].
-pub unsafe fn generator_locals(generator: Object, basic_size: usize, layout: &Layout) -> Vec<(Object, Reference)> {
+/// `generator` must be an instance of such a type.
+pub unsafe fn in_generator(generator: Object, facts: &TypeFacts, layout: &Layout) -> Vec<(Name, Object)> {
+    let start = generator.address() + facts.basic_size - layout.frame.locals as usize;
+    let Some(frame) = Object::at(start).filter(|_| layout.frame.function.is_some()) else {
+        return Vec::new();
+    };
     // SAFETY: the caller's promise.
     unsafe {
-        let carried = carried(generator, basic_size, layout);
-        carried.map_or_else(Vec::new, |(frame, code)| locals(frame, code, layout))
+        let mut found = named(frame, layout);
+        found.extend(function(frame, layout).map(|function| (Name::Known("f_func"), function.target)));
+        // A coroutine rests only where it awaits, with what it awaits on top of its operands.
+        if facts.name() == "coroutine" {
+            found.extend(last_operand(frame, layout).map(|target| (Name::Known("cr_await"), target)));
+        }
+        found
+    }
+}
+
+/// # Safety
+/// `frame` must be a frame of this layout.
+unsafe fn named(frame: Object, layout: &Layout) -> Vec<(Name, Object)> {
+    // SAFETY: the caller's promise; a frame keeps its code as long as it is there.
+    let locals = unsafe { code(frame, layout).map(|code| locals(frame, code, layout)) };
+    locals.unwrap_or_default().into_iter().map(|(name, value)| (Name::Local(name), value.target)).collect()
+}
+
+/// # Safety
+/// `frame` must be a frame of this layout.
+unsafe fn code(frame: Object, layout: &Layout) -> Option<Object> {
+    // SAFETY: the caller's promise.
+    unsafe { slot(frame, layout.frame.code, &layout.frame) }.map(|code| code.target)
+}
+
+/// # Safety
+/// `frame` must be a frame of this layout.
+unsafe fn last_operand(frame: Object, layout: &Layout) -> Option<Object> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let count = local_names(code(frame, layout)?, layout).len();
+        let used = used_slots(frame, &layout.frame);
+        // 3.15 has a number or nothing above it.
+        (count..used)
+            .rev()
+            .find_map(|at| slot(frame, slot_offset(at, &layout.frame), &layout.frame))
+            .map(|it| it.target)
     }
 }

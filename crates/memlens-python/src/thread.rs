@@ -96,7 +96,8 @@ unsafe fn read_frame<V: Layout>(
     // SAFETY: the caller's promise.
     unsafe {
         let code = read_code(code, &V::CODE);
-        let line = line_at(code.line_table, code.first_line, V::MINOR, instruction).unwrap_or(code.first_line);
+        let line =
+            line_at(code.line_table, code.first_line, version_hex(V::MINOR), instruction).unwrap_or(code.first_line);
         let layout = types.interpreter.layout;
         Some(InterpreterFrame {
             address: frame.address(),
@@ -109,6 +110,11 @@ unsafe fn read_frame<V: Layout>(
             others: frame::others(frame, code_object, layout),
         })
     }
+}
+
+/// `PY_VERSION_HEX` of a final release.
+const fn version_hex(minor: u32) -> u32 {
+    0x0300_00f0 | minor << 16
 }
 
 fn string(text: Text<'_>) -> String {
