@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 from typing import NamedTuple, Optional
@@ -138,7 +139,6 @@ class Coverage(NamedTuple):
     resident: Optional[int]
 
 
-
 class Snapshot:
     """The heap of a process at one moment: :func:`memlens.snapshot` takes one, :func:`memlens.load` reads one."""
 
@@ -252,7 +252,10 @@ class Snapshot:
 
 def take(fork: bool) -> Snapshot:
     threading, tracemalloc = sys.modules.get("threading"), sys.modules.get("tracemalloc")
-    names = {thread.ident: thread.name for thread in threading.enumerate() if thread.ident} if threading else {}
+    # A program that has not imported threading has one thread, but for those of C.
+    names = {_thread.get_ident(): "MainThread"}
+    if threading:
+        names = {thread.ident: thread.name for thread in threading.enumerate() if thread.ident}
     traced = tracemalloc.get_traced_memory()[0] if tracemalloc and tracemalloc.is_tracing() else None
     version = "%d.%d.%d" % sys.version_info[:3]
     command = list(getattr(sys, "orig_argv", sys.argv))

@@ -56,8 +56,7 @@ fn add_threads(walk: &mut GraphWalk<'_>, caller: &Caller) {
         own.extend(std::mem::replace(&mut thread.frames, others));
     }
     for thread in &threads {
-        let name =
-            caller.thread_names.get(&thread.ident).cloned().unwrap_or_else(|| format!("thread {}", thread.ident));
+        let name = caller.thread_names.get(&thread.ident).cloned().unwrap_or_else(|| thread.ident.to_string());
         thread.frames.iter().for_each(|frame| walk.add_frame(frame, &name));
     }
     let namespaces = rule::module_dicts(walk.types());

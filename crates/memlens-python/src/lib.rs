@@ -10,6 +10,7 @@ mod edge;
 mod error;
 mod fact;
 mod fork;
+mod frame;
 mod graph_walk;
 mod heap;
 mod interpreter;
