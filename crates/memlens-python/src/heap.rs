@@ -2,6 +2,7 @@
 use crate::collector;
 use crate::dict;
 use crate::graph_walk::GraphWalk;
+use crate::heap_count;
 use crate::interpreter::Interpreter;
 use crate::object::Object;
 use crate::rule;
@@ -33,6 +34,8 @@ impl Caller {
 
 /// Walks the heap.
 pub fn graph(python: Python<'_>, interpreter: &Interpreter, meta: Meta, caller: &Caller) -> Result<Graph, BuildError> {
+    // Counted here, not before a fork: the program need not stand still for it.
+    let meta = Meta { heap_bytes: heap_count::live_bytes(), ..meta };
     let mut walk = GraphWalk::new(interpreter, None, meta);
     add_threads(&mut walk, caller);
     add_modules(&mut walk);

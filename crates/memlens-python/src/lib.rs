@@ -13,6 +13,7 @@ mod fork;
 mod frame;
 mod graph_walk;
 mod heap;
+mod heap_count;
 mod interpreter;
 mod layout;
 mod marks;

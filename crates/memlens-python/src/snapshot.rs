@@ -19,16 +19,16 @@ pub struct Heap {
     pause_s: f64,
 }
 
-/// What the Python side knows of the process: threads by their ident, its own folder, version, command, traced bytes.
-type Known = (HashMap<u64, String>, String, String, Vec<String>, Option<u64>);
+/// What the Python side knows of the process: threads by their ident, its own folder, version, command.
+type Known = (HashMap<u64, String>, String, String, Vec<String>);
 /// Address, type, own bytes, retained bytes, path.
 type ObjectRow = (u64, String, u64, u64, String);
 
 /// Takes a snapshot of this process.
 #[pyfunction]
 pub fn take(python: Python<'_>, fork: bool, known: Known) -> PyResult<Heap> {
-    let (thread_names, folder, version, command, heap_bytes) = known;
-    let meta = Meta { python: version, command, heap_bytes, ..meta() };
+    let (thread_names, folder, version, command) = known;
+    let meta = Meta { python: version, command, ..meta() };
     let caller = Caller { thread_names, folder, is_injected: false };
     let interpreter = interpreter(python)?;
     let start = Instant::now();
@@ -45,8 +45,8 @@ pub fn take(python: Python<'_>, fork: bool, known: Known) -> PyResult<Heap> {
 /// Has a forked child write a snapshot into a folder: what `memlens heap PID` asks a program for.
 #[pyfunction]
 pub fn take_into(python: Python<'_>, folder: PathBuf, known: Known) -> PyResult<()> {
-    let (thread_names, own_folder, version, command, heap_bytes) = known;
-    let meta = Meta { python: version, command, heap_bytes, ..meta() };
+    let (thread_names, own_folder, version, command) = known;
+    let meta = Meta { python: version, command, ..meta() };
     let caller = Caller { thread_names, folder: own_folder, is_injected: true };
     fork::to_file(python, meta, &caller, &folder).map_err(PyRuntimeError::new_err)
 }

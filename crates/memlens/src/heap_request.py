@@ -24,11 +24,10 @@ def ask():
     # A copy of our own, in no table of modules: the program may have another memlens.
     native = _imp.create_dynamic(type(sys.implementation)(name="_native", origin=FOLDER + "/_native.abi3.so"))
     _imp.exec_dynamic(native)
-    threading, tracemalloc = sys.modules.get("threading"), sys.modules.get("tracemalloc")
+    threading = sys.modules.get("threading")
     names = {thread.ident: thread.name for thread in threading.enumerate() if thread.ident} if threading else {}
-    traced = tracemalloc.get_traced_memory()[0] if tracemalloc and tracemalloc.is_tracing() else None
     version = "%d.%d.%d" % sys.version_info[:3]
-    native.take_into(FOLDER, (names, FOLDER, version, list(sys.orig_argv), traced))
+    native.take_into(FOLDER, (names, FOLDER, version, list(sys.orig_argv)))
 
 
 snapshot()
