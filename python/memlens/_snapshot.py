@@ -169,7 +169,12 @@ class Snapshot:
 
     def why(self, obj: object, count: int = 3) -> list[str]:
         """The shortest paths from what is alive by itself (a module, a frame, C) to the object, as names to paste."""
-        return self._known(self._heap.why(id(obj), _positive(count)), obj)
+        paths, is_cut_short = self._known(self._heap.why(id(obj), _positive(count)), obj)
+        if is_cut_short:
+            import warnings
+
+            warnings.warn("the search for paths gave up in circles: there may be more of them", RuntimeWarning, stacklevel=2)
+        return paths
 
     def top(self, n: int = 10) -> list[ObjectRow]:
         """The objects that retain most; of those that only hand on to one another the innermost."""

@@ -101,11 +101,12 @@ impl Heap {
         })
     }
 
-    /// The shortest paths to the object at this address.
-    fn why(&self, python: Python<'_>, address: u64, count: usize) -> Option<Vec<String>> {
+    /// The shortest paths to the object at this address, and whether the search for more gave up.
+    fn why(&self, python: Python<'_>, address: u64, count: usize) -> Option<(Vec<String>, bool)> {
         python.detach(|| {
             let object = self.graph.object_at(address)?;
-            Some(self.graph.why(object, count).iter().map(|path| self.graph.path_text(path)).collect())
+            let found = self.graph.why(object, count);
+            Some((found.iter().map(|path| self.graph.path_text(path)).collect(), found.is_cut_short))
         })
     }
 

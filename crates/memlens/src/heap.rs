@@ -4,7 +4,7 @@ use crate::output::{terminal_options, write_out};
 use crate::output_file::OutputFile;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use memlens_heap::{Cycle, Graph, ObjectId, Path as HeapPath, load};
+use memlens_heap::{Cycle, Graph, ObjectId, Paths, load};
 use memlens_report::heap::{Described, heapsnapshot, json, page, terminal};
 use memlens_report::terminal::Options;
 use std::ffi::OsStr;
@@ -243,7 +243,7 @@ impl Arguments {
     fn why(&self, heap: &Described<'_>, asked: &str) -> anyhow::Result<()> {
         let objects = find(heap.graph, asked)?;
         let answer = |object: ObjectId| (object, heap.graph.why(object, PATHS));
-        let answers: Vec<(ObjectId, Vec<HeapPath>)> = objects.into_iter().map(answer).collect();
+        let answers: Vec<(ObjectId, Paths)> = objects.into_iter().map(answer).collect();
         let write_json = |heap: &Described<'_>, out: &mut dyn Write| json::write_why(heap, &answers, out);
         self.print(write_json, |heap, options, out| terminal::write_why(heap, &answers, options, out), heap)
     }
