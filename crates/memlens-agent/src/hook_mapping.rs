@@ -4,6 +4,7 @@
 //! that a lock and a sorted table cost nothing that shows.
 use crate::agent::{self, Writer, enter};
 use crate::event::{self, chosen};
+use crate::hook_static;
 use crate::real;
 use crate::stack::Kind;
 use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
@@ -44,8 +45,9 @@ fn insert(thread: &mut Thread, start: usize, length: usize, allocator: Allocator
     }
 }
 
-/// `mmap(2)`.
+/// `mmap(2)`. The seventh argument of what it calls is its own return address.
 #[unsafe(no_mangle)]
+#[unsafe(naked)]
 pub unsafe extern "C" fn mmap(
     start: *mut c_void,
     length: usize,
@@ -53,6 +55,18 @@ pub unsafe extern "C" fn mmap(
     flags: c_int,
     descriptor: c_int,
     offset: i64,
+) -> *mut c_void {
+    core::arch::naked_asm!("push qword ptr [rsp]", "call {}", "add rsp, 8", "ret", sym mmap_called_from)
+}
+
+unsafe extern "C" fn mmap_called_from(
+    start: *mut c_void,
+    length: usize,
+    protection: c_int,
+    flags: c_int,
+    descriptor: c_int,
+    offset: i64,
+    caller: usize,
 ) -> *mut c_void {
     let call = || {
         // SAFETY: the caller's promise is the real function's.
@@ -66,7 +80,14 @@ pub unsafe extern "C" fn mmap(
             remove(thread.state(), pointer as usize, page_end((pointer as usize).saturating_add(length)));
         }
         let is_file = flags & libc::MAP_ANONYMOUS == 0;
-        insert(thread.state(), pointer as usize, length, if is_file { Allocator::MmapFile } else { Allocator::Mmap });
+        if is_file || !hook_static::is_counted_inside(caller) {
+            insert(
+                thread.state(),
+                pointer as usize,
+                length,
+                if is_file { Allocator::MmapFile } else { Allocator::Mmap },
+            );
+        }
     }
     thread.set_inside(OUTSIDE);
     pointer
@@ -74,6 +95,7 @@ pub unsafe extern "C" fn mmap(
 
 /// `mmap64`, the same on 64-bit systems.
 #[unsafe(no_mangle)]
+#[unsafe(naked)]
 pub unsafe extern "C" fn mmap64(
     start: *mut c_void,
     length: usize,
@@ -82,8 +104,7 @@ pub unsafe extern "C" fn mmap64(
     descriptor: c_int,
     offset: i64,
 ) -> *mut c_void {
-    // SAFETY: the caller's promise is `mmap`'s.
-    unsafe { mmap(start, length, protection, flags, descriptor, offset) }
+    core::arch::naked_asm!("jmp {}", sym mmap)
 }
 
 /// `munmap(2)`.
