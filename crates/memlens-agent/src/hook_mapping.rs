@@ -36,9 +36,23 @@ fn remove(thread: &mut Thread, start: usize, end: usize) {
 
 /// Enters a new mapping.
 fn insert(thread: &mut Thread, start: usize, length: usize, allocator: Allocator) {
+    insert_unless(thread, start, length, allocator, |_| false);
+}
+
+/// Enters a new mapping, unless its site says that it is none to count.
+fn insert_unless(
+    thread: &mut Thread,
+    start: usize,
+    length: usize,
+    allocator: Allocator,
+    is_not_counted: impl FnOnce(u32) -> bool,
+) {
     thread.inside = IN_RECORDER;
     let is_file = allocator == Allocator::MmapFile;
     let Some((writer, site)) = (chosen().site)(thread, Kind::allocation(allocator)) else { return };
+    if is_not_counted(site) {
+        return;
+    }
     let mapping = Mapping { start, end: start.saturating_add(length), site, is_file };
     if agent::with_cold(|cold| cold.mappings.insert(mapping)) == Some(true) {
         event::mapped(writer, site, length as u64, is_file);
@@ -80,14 +94,11 @@ unsafe extern "C" fn mmap_called_from(
             remove(thread.state(), pointer as usize, page_end((pointer as usize).saturating_add(length)));
         }
         let is_file = flags & libc::MAP_ANONYMOUS == 0;
-        if is_file || !hook_static::is_counted_inside(caller) {
-            insert(
-                thread.state(),
-                pointer as usize,
-                length,
-                if is_file { Allocator::MmapFile } else { Allocator::Mmap },
-            );
-        }
+        let allocator = if is_file { Allocator::MmapFile } else { Allocator::Mmap };
+        let inside = if is_file { None } else { hook_static::caller_of_mmap(caller) };
+        insert_unless(thread.state(), pointer as usize, length, allocator, |site| {
+            inside.is_some_and(|inside| inside.begins_at(site))
+        });
     }
     thread.set_inside(OUTSIDE);
     pointer

@@ -11,13 +11,18 @@ use crate::python;
 use crate::redirect::{Function, MAX_FUNCTIONS, redirect};
 use crate::thread::{IN_ALLOCATOR, OUTSIDE};
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use memlens_format::Allocator;
 
 /// Names before `malloc` and the rest, as jemalloc's builds have them.
 const JEMALLOC: [&[u8]; 4] = [b"_rjem_", b"je_arrow_", b"duckdb_je_", b"je_"];
 /// The same of mimalloc.
 const MIMALLOC: [&[u8]; 2] = [b"mi_", b"arrow_mi_"];
+/// duckdb's own functions around its jemalloc, whose `malloc` and `free` the compiler has put in line there: the address of a pointer to
+/// what they are called with comes first, and is not needed.
+const DUCKDB: [&[u8]; 1] = [b"_ZN6duckdb9Allocator"];
 /// How the names of functions begin, besides, that ask the kernel for what those allocators hand out.
 const INSIDE: [&[u8]; 6] = [b"_mi_", b"os_pages_", b"pages_", b"unix_mmap", b"extent_", b"base_"];
 
@@ -115,6 +120,25 @@ unsafe extern "C" fn free(a: usize, b: usize, c: usize, d: usize, e: usize, orig
     if a == 0 { released() } else { release(a as *mut c_void, released) }
 }
 
+/// What releases its second argument.
+unsafe extern "C" fn free_second(a: usize, b: usize, c: usize, d: usize, e: usize, original: usize) -> usize {
+    let released = || {
+        // SAFETY: as in `allocation`.
+        unsafe { call(original)(a, b, c, d, e) }
+    };
+    if b == 0 { released() } else { release(b as *mut c_void, released) }
+}
+
+/// What resizes its second argument, whose size is the third, to the fourth.
+unsafe extern "C" fn realloc_second(a: usize, b: usize, c: usize, d: usize, e: usize, original: usize) -> *mut c_void {
+    let resized = |_| {
+        // SAFETY: as in `allocation`.
+        unsafe { call(original)(a, b, c, d, e) as *mut c_void }
+    };
+    // SAFETY: the program asks for this block to be resized.
+    unsafe { resize(b as *mut c_void, d, Allocator::Jemalloc, resized) }
+}
+
 /// The hook of jemalloc's function of this name.
 fn jemalloc_hook(name: &[u8]) -> Option<usize> {
     Some(match name {
@@ -124,6 +148,16 @@ fn jemalloc_hook(name: &[u8]) -> Option<usize> {
         b"aligned_alloc" | b"memalign" => jemalloc::aligned_alloc as *const () as usize,
         b"posix_memalign" => jemalloc::posix_memalign as *const () as usize,
         b"free" | b"dallocx" | b"sdallocx" => free as *const () as usize,
+        _ => return None,
+    })
+}
+
+/// The hook of duckdb's function of this name.
+fn duckdb_hook(name: &[u8]) -> Option<usize> {
+    Some(match name {
+        b"15DefaultAllocateEPNS_20PrivateAllocatorDataEm" => jemalloc::aligned_alloc as *const () as usize,
+        b"11DefaultFreeEPNS_20PrivateAllocatorDataEPhm" => free_second as *const () as usize,
+        b"17DefaultReallocateEPNS_20PrivateAllocatorDataEPhmm" => realloc_second as *const () as usize,
         _ => return None,
     })
 }
@@ -144,8 +178,8 @@ fn mimalloc_hook(name: &[u8]) -> Option<usize> {
 
 /// Shows the wanted names with which a string ends: how long each is, and its hook. The string may be longer: linkers let names share their ends.
 fn each_wanted(string: &[u8], mut visit: impl FnMut(usize, usize)) {
-    // Most strings are the names of C++ and Rust, and end otherwise than malloc, mallocx, free, memalign, aligned and small.
-    if !matches!(string.last(), Some(b'c' | b'x' | b'e' | b'n' | b'd' | b'l')) {
+    // Most strings are the names of C++ and Rust, and end otherwise than malloc, mallocx, free, memalign, aligned, small, and what duckdb_hook has.
+    if !matches!(string.last(), Some(b'c' | b'x' | b'e' | b'n' | b'd' | b'l' | b'm')) {
         return;
     }
     let string = string.get(string.len().saturating_sub(LONGEST_NAME)..).unwrap_or(string);
@@ -159,74 +193,91 @@ fn each_wanted(string: &[u8], mut visit: impl FnMut(usize, usize)) {
     };
     look_for(&JEMALLOC, jemalloc_hook);
     look_for(&MIMALLOC, mimalloc_hook);
+    look_for(&DUCKDB, duckdb_hook);
 }
 
-/// Callers of `mmap` that were looked up: the address and, in the lowest bit, whether it is an allocator that is redirected.
+/// Callers of `mmap` that were looked up: the address and, in the lowest byte, which of [`LIBRARIES`] it belongs to as an allocator, counted
+/// from 1, or 0.
 static CALLERS: [AtomicUsize; MAX_CALLERS] = [const { AtomicUsize::new(0) }; MAX_CALLERS];
 const MAX_CALLERS: usize = 256;
-/// [`unloaded`] when they were.
+/// Where the libraries begin that were looked at and, in the lowest byte, whether they were redirected.
+static LIBRARIES: [AtomicUsize; MAX_LIBRARIES] = [const { AtomicUsize::new(0) }; MAX_LIBRARIES];
+const MAX_LIBRARIES: usize = 128;
+/// The sites from which their allocators mapped first.
+static BEGINNINGS: [AtomicU32; MAX_LIBRARIES] = [const { AtomicU32::new(0) }; MAX_LIBRARIES];
+/// [`unloaded`] when all that was entered.
 static UNLOADED: AtomicU64 = AtomicU64::new(0);
-/// Where the libraries begin that were looked at, and whether they were redirected.
-static LOOKED_AT: [AtomicUsize; MAX_CALLERS] = [const { AtomicUsize::new(0) }; MAX_CALLERS];
 /// One thread at a time looks at libraries.
 static IS_LOOKING: AtomicBool = AtomicBool::new(false);
 
-/// Whether the anonymous `mmap` that will return to `caller` comes from an allocator that is redirected: then what it hands out is counted, and
-/// not the mapping. Redirects the functions of the library that holds the caller, if it has such, when that is seen first.
+/// An allocator that is redirected.
+#[derive(Clone, Copy)]
+pub struct Redirected(&'static AtomicU32);
+
+impl Redirected {
+    /// Whether a mapping from this site is how the allocator begins: the first, and what the same line asks for. Any other was asked for by a
+    /// call that did not pass the hooks, for the compiler had it in line, and must be counted.
+    pub fn begins_at(self, site: u32) -> bool {
+        self.0.compare_exchange(0, site, Relaxed, Relaxed).map_or_else(|first| first == site, |_| true)
+    }
+}
+
+/// The allocator that calls `mmap`, by the address to which that will return; `None` if it is none that is redirected. Redirects the functions
+/// of the library that holds the caller, if it has such, when that is seen first.
 ///
 /// Costs a dozen loads and what `dl_iterate_phdr` costs for one library; beside a system call.
-pub fn is_counted_inside(caller: usize) -> bool {
+pub fn caller_of_mmap(caller: usize) -> Option<Redirected> {
     let count = unloaded();
     if UNLOADED.swap(count, Relaxed) != count {
-        CALLERS.iter().chain(&LOOKED_AT).for_each(|place| place.store(0, Relaxed));
+        CALLERS.iter().chain(&LIBRARIES).for_each(|place| place.store(0, Relaxed));
+        BEGINNINGS.iter().for_each(|place| place.store(0, Relaxed));
     }
-    let known = known(&CALLERS, caller);
-    known.unwrap_or_else(|| look_up(caller))
+    let number = known(&CALLERS, caller).map_or_else(|| look_up(caller), |(_, number)| number);
+    BEGINNINGS.get(number.checked_sub(1)?).map(Redirected)
 }
 
-/// What the table says of an address.
-fn known(table: &[AtomicUsize], address: usize) -> Option<bool> {
+/// Where in the table an address is, and what the table says of it.
+fn known(table: &[AtomicUsize], address: usize) -> Option<(usize, usize)> {
     let values = table.iter().map(|place| place.load(Relaxed)).take_while(|&value| value != 0);
-    values.into_iter().find(|value| value >> 1 == address).map(|value| value & 1 != 0)
+    values.enumerate().find(|(_, value)| value >> 8 == address).map(|(at, value)| (at, value & 0xff))
 }
 
-/// Enters an address; where there is no room it is looked up each time.
-fn enter_known(table: &[AtomicUsize], address: usize, answer: bool) {
+/// Enters an address. Where there is no room it is looked up each time.
+fn enter_known(table: &[AtomicUsize], address: usize, answer: usize) {
     if let Some(place) = table.iter().find(|place| place.load(Relaxed) == 0) {
-        place.store(address << 1 | usize::from(answer), Relaxed);
+        place.store(address << 8 | answer, Relaxed);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn look_up(caller: usize) -> bool {
+fn look_up(caller: usize) -> usize {
     if IS_LOOKING.swap(true, Acquire) {
-        return false;
+        return 0;
     }
     // SAFETY: errno is the thread's own.
     let errno = unsafe { &mut *libc::__errno_location() };
     let saved = *errno;
-    let answer = Library::holding(caller).is_some_and(|library| is_inside(&library, caller).unwrap_or(false));
-    enter_known(&CALLERS, caller, answer);
+    let number = Library::holding(caller).and_then(|library| number_of_allocator(&library, caller)).unwrap_or(0);
+    enter_known(&CALLERS, caller, number);
     *errno = saved;
     IS_LOOKING.store(false, Release);
-    answer
+    number
 }
 
-/// Whether the caller is an allocator's function in a library that is redirected.
-fn is_inside(library: &Library, caller: usize) -> Option<bool> {
-    let seen = known(&LOOKED_AT, library.base);
-    if seen == Some(false) || is_interpreter(library) {
-        return Some(false);
+/// Which of [`LIBRARIES`] the caller belongs to as an allocator, counted from 1; `None` if it is something else.
+fn number_of_allocator(library: &Library, caller: usize) -> Option<usize> {
+    if matches!(known(&LIBRARIES, library.base), Some((_, 0))) || is_interpreter(library) {
+        return None;
     }
     let mut file = library.open()?;
     let table = file.symbols()?;
-    let is_redirected = seen.unwrap_or_else(|| {
+    if known(&LIBRARIES, library.base).is_none() {
         let is_redirected = redirect_all(library, &mut file, table);
-        enter_known(&LOOKED_AT, library.base, is_redirected);
-        is_redirected
-    });
-    Some(is_redirected && is_allocators_name(&file.name_of(table, caller - library.base)))
+        enter_known(&LIBRARIES, library.base, usize::from(is_redirected));
+    }
+    let (at, _) = known(&LIBRARIES, library.base).filter(|(_, is_redirected)| *is_redirected == 1)?;
+    is_allocators_name(&file.name_of(table, caller - library.base)).then_some(at + 1)
 }
 
 /// The interpreter has a mimalloc of its own (3.13 and newer), which its memory domains lead to.

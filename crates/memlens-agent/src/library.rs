@@ -15,7 +15,7 @@ const STT_FUNC: u8 = 2;
 /// More sections than any linker makes of a library.
 const MAX_SECTIONS: usize = 4096;
 /// The longest name that is looked for, or told apart.
-pub const LONGEST_NAME: usize = 64;
+pub const LONGEST_NAME: usize = 96;
 
 /// A library, or the program itself.
 #[derive(Clone, Copy)]
