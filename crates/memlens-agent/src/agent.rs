@@ -67,7 +67,7 @@ pub struct Writer {
     pub lane: Lane,
     /// (parent, instruction) → node or site.
     pub keys: KeyTable,
-    /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid.
+    /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid where there is a GIL.
     pub code_epoch: u32,
     /// Whether this is lane 0's.
     pub is_main: bool,
@@ -77,7 +77,7 @@ pub struct Writer {
 /// Lane 0's writer, in place: one load less on the way to each of its fields.
 struct WriterPlace(UnsafeCell<MaybeUninit<Writer>>);
 
-// SAFETY: it is written while the process starts to record and then used by whoever holds the GIL.
+// SAFETY: it is written while the process starts to record and then used by whoever holds the GIL, or by the main thread where there is none.
 unsafe impl Sync for WriterPlace {}
 
 /// What the cold paths need.
@@ -343,6 +343,11 @@ pub fn take_writer() -> Option<NonNull<Writer>> {
     .flatten()
 }
 
+/// The calling thread's own lane, in an interpreter without a GIL: lane 0 is the main thread's, which many programs have alone.
+pub fn take_own_writer() -> Option<NonNull<Writer>> {
+    if is_main_thread() { NonNull::new(main_writer()) } else { take_writer() }
+}
+
 /// A thread ends: its lane can serve another.
 extern "C" fn thread_exits(thread: *mut c_void) {
     // SAFETY: set_up_thread stored the thread's own state, which lives until the thread is gone.
@@ -351,7 +356,7 @@ extern "C" fn thread_exits(thread: *mut c_void) {
         return;
     }
     thread.inside = IN_RECORDER;
-    if let Some(mut writer) = NonNull::new(thread.writer) {
+    if let Some(mut writer) = NonNull::new(thread.writer).filter(|writer| writer.as_ptr() != main_writer()) {
         with_cold(|cold| {
             // SAFETY: this thread's own writer, which it gives up here.
             unsafe {
@@ -360,8 +365,8 @@ extern "C" fn thread_exits(thread: *mut c_void) {
             }
             cold.free_writers = writer.as_ptr();
         });
-        thread.writer = null_mut();
     }
+    thread.writer = null_mut();
     with_cold(|cold| thread.stack.give_back(&mut cold.memory));
     // A later destructor may allocate: then the thread is set up once more.
     (thread.generation, thread.validity) = (0, 0);

@@ -3,7 +3,7 @@
 //! Our own offsets are constants, so that they stand in the instructions of the walk. Here they are held against those that the running
 //! interpreter publishes (`Include/internal/pycore_runtime.h` in 3.13, `pycore_debug_offsets.h` after that): a build that differs, or one
 //! that has no such structure, is refused.
-use crate::layout::{CodeOffsets, FrameOffsets, Layout, V313, V314, V315, read};
+use crate::layout::{CodeOffsets, FrameOffsets, Layout, V313, V313FreeThreaded, V314, V315, read};
 use core::ffi::c_void;
 
 /// What `_PyRuntime.debug_offsets` says of an interpreter.
@@ -11,7 +11,9 @@ use core::ffi::c_void;
 pub enum DebugOffsets {
     /// The offsets are those of the layout of its minor version.
     Agree,
-    /// A build without the GIL.
+    /// The same, of a build without the GIL.
+    AgreeFreeThreaded,
+    /// A build without the GIL of a version of which only builds with it are known.
     FreeThreaded,
     /// No cookie, another version than the interpreter's own, or other offsets than ours.
     Differ,
@@ -115,20 +117,25 @@ pub unsafe fn compare(runtime: *const c_void, version_hex: u32) -> DebugOffsets 
     if words[0] != COOKIE || words[1] != u64::from(version_hex) {
         return DebugOffsets::Differ;
     }
-    if words[2] != 0 {
-        return DebugOffsets::FreeThreaded;
-    }
+    let is_free_threaded = words[2] != 0;
     let agree = match minor {
+        13 if is_free_threaded => agree::<V313FreeThreaded>(&words, &PARTS_313, &V313FreeThreaded::FRAME),
+        _ if is_free_threaded => return DebugOffsets::FreeThreaded,
         13 => agree::<V313>(&words, &PARTS_313, &V313::FRAME),
         14 => agree::<V314>(&words, &PARTS_314, &V314::FRAME),
         15 => agree::<V315>(&words, &PARTS_315, &V315::FRAME),
         _ => false,
     };
-    if agree { DebugOffsets::Agree } else { DebugOffsets::Differ }
+    match (agree, is_free_threaded) {
+        (false, _) => DebugOffsets::Differ,
+        (true, false) => DebugOffsets::Agree,
+        (true, true) => DebugOffsets::AgreeFreeThreaded,
+    }
 }
 
 fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -> bool {
     let code: &CodeOffsets = &V::CODE;
+    let head = code.object_head;
     let expected = [
         (parts.thread_state + 3, V::TSTATE_INTERP),
         (parts.thread_state + 4, 72),
@@ -142,11 +149,11 @@ fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -
         (parts.code + 4, code.line_table),
         (parts.code + 5, code.first_line),
         (parts.code + parts.code_adaptive, frame.code_adaptive),
-        (parts.object + 1, 8),
-        (parts.bytes + 1, 16),
-        (parts.bytes + 2, 32),
-        (parts.text + 1, 32),
-        (parts.text + 2, 16),
+        (parts.object + 1, head - 8),
+        (parts.bytes + 1, head),
+        (parts.bytes + 2, head + 16),
+        (parts.text + 1, head + 16),
+        (parts.text + 2, head),
         (parts.text + 3, code.ascii_size),
     ];
     expected.iter().all(|&(index, offset)| words[index] == offset as u64)
