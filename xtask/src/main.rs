@@ -28,6 +28,7 @@ Usage: cargo xtask <COMMAND>
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
   free-threaded                        compiles a CPython 3.13 without the GIL (some minutes), which the tests then use
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  package [--python P]...              only the tests of the Python package
   wheels                               the Python package as one wheel, checked by auditwheel
   scoreboard [--python P] [...]        sizes and speed beside pympler, guppy3 and objsize; writes docs/scoreboard.md
   bench-heap                           ten million made-up objects through memlens-heap
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         "sid" => sid::run_command(rest),
         "free-threaded" => free_threaded::run_command(rest),
         "bench" => bench::run(rest),
+        "package" => package::run_tests(rest),
         "wheels" => package::run_wheels(rest),
         "scoreboard" => package::run_scoreboard(rest),
         "bench-heap" => bench::run_heap(rest),
