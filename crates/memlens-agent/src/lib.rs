@@ -29,6 +29,7 @@ mod real;
 mod stack;
 mod switch;
 mod thread;
+mod thread_name;
 
 /// Runs when the library is loaded, unless an allocation came first.
 #[used]

@@ -11,7 +11,7 @@ pub struct CaptureFile {
     #[arg(value_name = "CAPTURE")]
     path: PathBuf,
     /// Only these processes: ids, or parts of their commands (or globs, with * and ?), separated by commas
-    #[arg(long, value_name = "P,...", value_delimiter = ',')]
+    #[arg(long, value_name = "P,...", value_delimiter = ',', allow_hyphen_values = true)]
     processes: Vec<String>,
 }
 

@@ -254,7 +254,7 @@ fn one_process_of_several() {
     assert_eq!(worker["processes"][0]["pid"], 4712);
     assert_eq!(worker["peak"]["bytes"], worker["processes"][0]["peak_bytes"]);
     assert_eq!(worker["rss_peak_bytes"], worker["processes"][0]["rss_peak_bytes"]);
-    for pattern in ["--worker", "*--work??"] {
+    for pattern in ["worker", "*--work??"] {
         assert_eq!(json(&["summary", "--processes", pattern, "--json", "processes.mlens"]), worker, "{pattern}");
     }
     let both = ["summary", "--processes=4711,worker", "processes.mlens"];
