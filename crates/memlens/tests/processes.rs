@@ -6,9 +6,6 @@ use memlens_format::capture::Process;
 use recording::{Observed, Python, Recorder, any_python, pythons_with_services};
 use std::collections::BTreeMap;
 
-/// A bytes object of 3,000,000 bytes costs that and this.
-const BYTES_HEADER: i64 = 33;
-
 /// Records a program that prints `[pid, parent's pid, size]` for each call of `work`, and finds each process with its parent and its calls.
 fn each_process_has_its_place(python: &Python, program: &str, arguments: &[&str]) -> Observed {
     let recorder = Recorder::new(python, "processes").program(&format!("processes/{program}"));
@@ -17,7 +14,7 @@ fn each_process_has_its_place(python: &Python, program: &str, arguments: &[&str]
     let observed = recording.observed();
     let mut expected: BTreeMap<(u32, u32), i64> = BTreeMap::new();
     for (pid, parent_pid, size) in calls {
-        *expected.entry((pid, parent_pid)).or_default() += size + BYTES_HEADER;
+        *expected.entry((pid, parent_pid)).or_default() += size + python.bytes_header as i64;
     }
     let found: BTreeMap<(u32, u32), i64> = expected.keys().map(|&key| (key, made_in_work(&observed, key))).collect();
     for (key, bytes) in expected {
