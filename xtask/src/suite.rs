@@ -26,6 +26,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
     tests.env("MEMLENS_TEST_GREENLETS", paths(&with_greenlets(&interpreters)));
+    tests.env("MEMLENS_TEST_SERVICES", paths(&with_services(&interpreters)));
     let outcome = shell::run(&mut tests);
     eprintln!(
         "
@@ -70,6 +71,16 @@ pub fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
         }
     }
     environments
+}
+
+/// An environment with gunicorn and joblib, of the flights test's interpreter: what they do with processes is theirs, not its.
+fn with_services(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+    let requirements = shell::root().join("tests/programs/process_requirements.txt");
+    let made = default_of(interpreters).and_then(|interpreter| {
+        let path = venv::python_with("services", &interpreter, &requirements)?;
+        Ok(Interpreter { path, ..interpreter })
+    });
+    made.map_err(|reason| eprintln!("gunicorn and joblib are not tested: {reason}")).into_iter().collect()
 }
 
 /// The agent that holds every stack against a full walk, apart from the others' target folder.

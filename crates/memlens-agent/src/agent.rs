@@ -14,6 +14,7 @@ use crate::lock::Lock;
 use crate::process_memory::ProcessMemory;
 use crate::stack::{Lines, Stack};
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
+use crate::thread_name::{self, ThreadName};
 use crate::{connect, event, hook_python, python, real, thread};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
@@ -71,6 +72,8 @@ pub struct Writer {
     pub code_epoch: u32,
     /// Whether this is lane 0's.
     pub is_main: bool,
+    /// The writing thread's name, for what it does outside all Python frames.
+    pub name: ThreadName,
     next_free: *mut Writer,
 }
 
@@ -283,6 +286,7 @@ fn set_up_process(begun: Option<()>) {
         return;
     }
     MAIN_THREAD.store(thread::pthread_self(), Relaxed);
+    thread_name::begin();
     header().status.store(STATUS_RECORDING, Release);
     GENERATION.fetch_add(1, Relaxed);
     renew_validity();
@@ -317,7 +321,7 @@ fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option
     let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
     slot.store(offset, Release);
     header.lane_count.store(index + 1, Release);
-    Some(Writer { lane, keys, code_epoch: code_epoch(), is_main, next_free: null_mut() })
+    Some(Writer { lane, keys, code_epoch: code_epoch(), is_main, name: ThreadName::UNKNOWN, next_free: null_mut() })
 }
 
 /// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.
@@ -337,6 +341,8 @@ pub fn take_writer() -> Option<NonNull<Writer>> {
             }
         };
         // SAFETY: as above, or fresh; gettid has no preconditions.
+        unsafe { (*writer.as_ptr()).name = ThreadName::UNKNOWN };
+        // SAFETY: as above.
         unsafe { writer.as_ref().lane.shared().thread.store(libc::gettid() as u32, Relaxed) };
         Some(writer)
     })

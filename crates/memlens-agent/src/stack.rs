@@ -205,7 +205,8 @@ pub unsafe fn site<V: Layout>(
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
     if top.is_null() {
-        return site_at::<V>(writer, NODE_ROOT, top, NO_FRAME, kind);
+        let parent = if writer.is_main { NODE_ROOT } else { writer.name.node() };
+        return site_at::<V>(writer, parent, top, NO_FRAME, kind);
     }
     // SAFETY: `top` is the innermost frame of the calling thread.
     unsafe {

@@ -263,11 +263,10 @@ impl Interner {
         self.code_or_name(memory, facts, false)
     }
 
-    /// The record of a name that stands for no code object, such as "stack too deep".
-    pub fn name(&mut self, memory: &mut impl Memory, name: &str) -> Option<u32> {
-        let empty = RawText { bytes: &[], width: 1 };
-        let name = RawText { bytes: name.as_bytes(), width: 1 };
-        self.code_or_name(memory, &CodeFacts { name, file: empty, first_line: 0 }, true)
+    /// The record of a name that stands for no code object, such as a thread's; `what` it names stands where a file would.
+    pub fn name(&mut self, memory: &mut impl Memory, name: RawText, what: &str) -> Option<u32> {
+        let file = RawText { bytes: what.as_bytes(), width: 1 };
+        self.code_or_name(memory, &CodeFacts { name, file, first_line: 0 }, true)
     }
 
     fn stored(&self, code: u32) -> Option<StoredCode> {

@@ -2,7 +2,7 @@
 mod recording;
 
 use memlens_format::Allocator;
-use recording::{Observed, Python, Recorder, Recording, compile_library, programs, pythons, text};
+use recording::{Observed, Python, Recorder, Recording, any_python, compile_library, programs, pythons, text};
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 
@@ -60,6 +60,27 @@ fn many_threads() {
             observed.allocated_in("<listcomp>").allocations + observed.allocated_in("in_thread.<listcomp>").allocations;
         assert!(found + inner >= 20 * 10 * 100, "{found} + {inner} allocations in threads");
     });
+}
+
+/// 200 threads of Python without the GIL and 16 of their own, at full speed: every block is counted, at the line of Python that waits for
+/// it, or under the name of its thread.
+#[test]
+fn two_hundred_threads_and_sixteen_native_ones() {
+    let library = compile_library("cc", "native_threads.c", &[]);
+    let rounds = 4000;
+    let python = any_python();
+    let recorder = Recorder::new(&python, "threads").program("native_threads.py").argument(&library);
+    let observed = recorder.arguments(&["200", "16", &rounds.to_string()]).succeed().observed();
+    let names = (0..15).map(|number| format!("worker-{number}")).chain(["(unnamed)".to_owned()]);
+    for (function, threads) in names.map(|name| (name, 1)).chain([("in_python_thread".to_owned(), 200)]) {
+        let sites = observed.in_function(&function).map(|observed| observed.site);
+        let sites: Vec<_> = sites.filter(|site| site.allocator == Allocator::AlignedAlloc).collect();
+        let sum = |field: fn(&memlens_format::capture::Site) -> u64| sites.iter().map(field).sum::<u64>();
+        let found = [sum(|site| site.allocations), sum(|site| site.allocated_bytes), sum(|site| site.live_bytes)];
+        let blocks = threads * rounds;
+        assert_eq!(found, [blocks, blocks / 4 * 640, blocks / 4 * 256], "{function} on {}", python.name());
+    }
+    assert_eq!(observed.capture.meta.unseen.lost_events, 0, "{}", python.name());
 }
 
 /// Each thread's counts are exact to the byte, also of functions whose code objects come and go, and of blocks that another thread releases.

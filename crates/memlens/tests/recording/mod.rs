@@ -44,6 +44,11 @@ pub fn pythons_with_greenlets() -> Vec<Python> {
     listed("MEMLENS_TEST_GREENLETS")
 }
 
+/// Interpreters of virtual environments that have gunicorn and joblib. `cargo xtask test` lists them in MEMLENS_TEST_SERVICES.
+pub fn pythons_with_services() -> Vec<Python> {
+    listed("MEMLENS_TEST_SERVICES")
+}
+
 fn listed(variable: &str) -> Vec<Python> {
     let listed = std::env::var_os(variable).unwrap_or_default();
     let found: Vec<Python> = std::env::split_paths(&listed)
