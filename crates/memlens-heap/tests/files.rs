@@ -44,15 +44,6 @@ fn a_file_of_version_1_is_read_for_ever() {
     assert_eq!(picture(&load(&folder.join("rich.mlheap")).unwrap()), picture(&rich()));
 }
 
-/// Run it once, with `--ignored`, when a version is new; its file then stays for ever.
-#[test]
-#[ignore = "writes into the checkout"]
-fn write_the_file_of_the_current_version() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/heaps/v{HEAP_VERSION}"));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("rich.mlheap"), bytes_of(&rich())).unwrap();
-}
-
 #[test]
 fn every_version_has_its_files() {
     assert_eq!(HEAP_VERSIONS.last().map(|(version, _)| *version), Some(HEAP_VERSION));
