@@ -9,7 +9,6 @@
 //! address -  8: size │ 4: of another arena │ 2: a mapping of its own │ 1: the block before is in use
 //! ```
 use crate::memory::OwnMemory;
-use std::ffi::CStr;
 
 const OWN_MAPPING: usize = 2;
 const OTHER_ARENA: usize = 4;
@@ -19,6 +18,20 @@ const LEAST_CHUNK: usize = 32;
 const PAGE: usize = 4096;
 /// `HEAP_MAX_SIZE`: the heap of an arena other than the main one begins at a multiple of it.
 const ARENA_HEAP: usize = 64 << 20;
+
+/// A block of our own, whose header tells whether the allocator is glibc's.
+const PROBE_BYTES: usize = 1000;
+
+fn is_probe(bytes: usize) -> bool {
+    (PROBE_BYTES..PROBE_BYTES + HEADER).contains(&bytes)
+}
+
+/// A block of the allocator.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    pub address: usize,
+    pub bytes: usize,
+}
 
 /// A mapping that blocks may lie in.
 #[derive(Clone, Copy)]
@@ -40,9 +53,15 @@ pub struct Blocks {
 impl Blocks {
     /// Nothing if the process uses another allocator than glibc's.
     pub fn read() -> Option<Self> {
-        if !is_glibc() {
-            return None;
-        }
+        // SAFETY: a block of our own, which is released below.
+        let probe = unsafe { libc::malloc(PROBE_BYTES) };
+        let blocks = Self::of_process().filter(|blocks| blocks.block(probe as usize).is_some_and(is_probe));
+        // SAFETY: the block of above.
+        unsafe { libc::free(probe) };
+        blocks
+    }
+
+    fn of_process() -> Option<Self> {
         let text = std::fs::read_to_string("/proc/self/maps").ok()?;
         let mut blocks = Self { memory: OwnMemory::open()?, mappings: Vec::new(), static_data: Vec::new() };
         for line in text.lines() {
@@ -73,10 +92,22 @@ impl Blocks {
         self.mappings.get(at).copied().filter(|mapping| mapping.start + HEADER <= address)
     }
 
+    /// The block that a pointer leads to: its address and the bytes that it has room for. SQLite puts the size of each of its blocks in front
+    /// of it, in eight bytes.
+    pub fn block_of(&self, pointer: usize) -> Option<Block> {
+        if pointer.is_multiple_of(16) {
+            return Some(Block { address: pointer, bytes: self.block(pointer)? });
+        }
+        let start = pointer.checked_sub(8)?;
+        let bytes = self.block(start)?;
+        let stated = self.memory.word(start);
+        (stated + 8 <= bytes && bytes - stated <= LEAST_CHUNK).then_some(Block { address: start, bytes })
+    }
+
     /// Bytes that the block at this address has room for; nothing if it is none.
     pub fn block(&self, address: usize) -> Option<usize> {
         let mapping = self.mapping(address).filter(|_| address.is_multiple_of(16))?;
-        let [before, header] = self.memory.words(address - HEADER, 2).try_into().ok()?;
+        let (before, header) = (self.memory.word(address - HEADER), self.memory.word(address - HEADER / 2));
         let bytes = header & !FLAGS;
         let end = (address - HEADER).checked_add(bytes).filter(|_| bytes >= LEAST_CHUNK)?;
         if header & OWN_MAPPING != 0 {
@@ -93,37 +124,24 @@ impl Blocks {
 
     /// The block that ends here is in use, says the header behind it.
     fn is_in_use_before(&self, end: usize) -> bool {
-        let header = self.memory.words(end + HEADER / 2, 1);
-        header.first().is_some_and(|header| header & 1 == 1 && header & !FLAGS >= HEADER)
+        let header = self.memory.word(end + HEADER / 2);
+        header & 1 == 1 && header & !FLAGS >= HEADER
     }
 
     /// `heap_info`: the arena, the heap before this one, its size.
     fn is_in_arena_heap(&self, address: usize) -> bool {
         let heap = address & !(ARENA_HEAP - 1);
-        match self.memory.words(heap, 3).as_slice() {
-            [arena, _, size] => (*size <= ARENA_HEAP && address < heap + size) && self.memory.is_readable(*arena),
-            _ => false,
-        }
+        let (arena, size) = (self.memory.word(heap), self.memory.word(heap + 16));
+        size <= ARENA_HEAP && address < heap + size && arena.is_multiple_of(8) && self.memory.is_readable(arena)
     }
 
     /// The words of the libraries' static data.
     pub fn static_words(&self) -> impl Iterator<Item = usize> {
-        self.static_data.iter().flat_map(|(start, end)| self.memory.words(*start, (end - start) / 8))
+        self.static_data.iter().flat_map(|(start, end)| self.words(*start, (end - start) / 8))
     }
-}
 
-/// Whether `malloc` is glibc's, or the agent's, which hands on to it.
-fn is_glibc() -> bool {
-    // SAFETY: the names are C strings; `dladdr` fills the structure or says that it did not.
-    unsafe {
-        let malloc = libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr());
-        let mut place: libc::Dl_info = std::mem::zeroed();
-        if malloc.is_null() || libc::dladdr(malloc, &raw mut place) == 0 || place.dli_fname.is_null() {
-            return false;
-        }
-        let file = CStr::from_ptr(place.dli_fname).to_string_lossy();
-        let name = file.rsplit('/').next().unwrap_or_default();
-        let has_glibc = !libc::dlsym(libc::RTLD_DEFAULT, c"gnu_get_libc_version".as_ptr()).is_null();
-        has_glibc && (name.starts_with("libc.so") || name.starts_with("libc-2.") || name == "libmemlens_agent.so")
+    /// Words from an address on.
+    pub fn words(&self, address: usize, count: usize) -> impl Iterator<Item = usize> {
+        (0..count).map(move |at| self.memory.word(address + 8 * at))
     }
 }

@@ -8,7 +8,7 @@
 //! What this cannot find: blocks of another allocator than glibc's, pointers into the middle of a block, memory that was mapped by the
 //! library itself. Its figures are what the allocator gave, up to 24 bytes a block more than was asked for.
 use crate::layout::type_object as slot;
-use crate::malloc::Blocks;
+use crate::malloc::{Block, Blocks};
 use crate::object::Object;
 use crate::region::Region;
 use rustc_hash::FxHashSet;
@@ -47,25 +47,26 @@ impl OpaqueSearch {
     fn held(&mut self, object: Object, basic_size: usize, is_counted: &impl Fn(usize) -> bool) -> u64 {
         // SAFETY: the words lie in the object, which lives.
         let words = (BODY..basic_size).step_by(8).map(|at| unsafe { object.read::<usize>(at as isize) });
-        let mut found = self.new_blocks(words.collect(), is_counted);
+        let mut found = Vec::new();
+        self.add_blocks(words, is_counted, &mut found);
         if found.is_empty() {
             return 0;
         }
         self.take_shared();
-        found.retain(|(address, _)| !self.taken.contains(address));
         self.follow(found, is_counted, usize::MAX)
     }
 
     /// Takes blocks and what they lead to; the sum of their bytes.
-    fn follow(&mut self, found: Vec<(usize, usize)>, is_counted: &impl Fn(usize) -> bool, most: usize) -> u64 {
-        let (mut sum, mut count, mut left) = (0, 0, found);
-        while let Some((address, bytes)) = left.pop() {
+    fn follow(&mut self, mut left: Vec<Block>, is_counted: &impl Fn(usize) -> bool, most: usize) -> u64 {
+        let (mut sum, mut count) = (0, 0);
+        while let Some(Block { address, bytes }) = left.pop() {
             if count == most || !self.taken.insert(address) {
                 continue;
             }
             (sum, count) = (sum + bytes as u64, count + 1);
-            let words = self.blocks.as_ref().map(|blocks| blocks.memory.words(address, (bytes / 8).min(MOST_WORDS)));
-            left.extend(self.new_blocks(words.unwrap_or_default(), is_counted));
+            if let Some(blocks) = &self.blocks {
+                self.add_blocks(blocks.words(address, (bytes / 8).min(MOST_WORDS)), is_counted, &mut left);
+            }
         }
         sum
     }
@@ -75,33 +76,40 @@ impl OpaqueSearch {
         if std::mem::replace(&mut self.has_shared, true) {
             return;
         }
-        let words = self.blocks.as_ref().map(|blocks| blocks.static_words().collect::<Vec<usize>>());
-        let roots = self.new_blocks(words.unwrap_or_default(), &|_| false);
+        let mut roots = Vec::new();
+        if let Some(blocks) = &self.blocks {
+            self.add_blocks(blocks.static_words(), &|_| false, &mut roots);
+        }
         self.follow(roots, &|_| false, MOST_SHARED);
     }
 
     /// The words that are blocks, are no objects, and were not met before.
-    fn new_blocks(&self, words: Vec<usize>, is_counted: &impl Fn(usize) -> bool) -> Vec<(usize, usize)> {
+    fn add_blocks(
+        &self,
+        words: impl Iterator<Item = usize>,
+        is_counted: &impl Fn(usize) -> bool,
+        found: &mut Vec<Block>,
+    ) {
         let Some(blocks) = &self.blocks else {
-            return Vec::new();
+            return;
         };
-        let is_new = |address: &usize| !self.taken.contains(address) && !is_counted(*address);
-        let sizes = words.into_iter().filter(is_new).filter_map(|address| Some((address, blocks.block(address)?)));
-        sizes.filter(|(address, _)| !is_object(blocks, *address)).collect()
+        let is_new = |block: &Block| !self.taken.contains(&block.address) && !is_counted(block.address);
+        let new = words.filter_map(|pointer| blocks.block_of(pointer)).filter(is_new);
+        found.extend(new.filter(|block| !is_object(blocks, block.address)));
     }
 }
 
 /// Whether an object begins in a block, perhaps after a head.
 fn is_object(blocks: &Blocks, block: usize) -> bool {
-    let type_at = |address: usize| blocks.memory.words(address + 8, 1).first().copied();
-    let flags_of = |class: usize| blocks.memory.words(class + slot::FLAGS as usize, 1).first().copied().unwrap_or(0);
+    let type_at = |address: usize| blocks.memory.word(address + 8);
+    let flags_of = |class: usize| blocks.memory.word(class + slot::FLAGS as usize);
     let is_type = |class: usize| {
         class.is_multiple_of(8)
             && class > 1 << 16
             && flags_of(class) & READY != 0
-            && type_at(class).is_some_and(|meta| flags_of(meta) & TYPE_SUBCLASS != 0)
+            && flags_of(type_at(class)) & TYPE_SUBCLASS != 0
     };
-    PREFIXES.iter().any(|prefix| type_at(block + prefix).is_some_and(is_type))
+    PREFIXES.iter().any(|prefix| is_type(type_at(block + prefix)))
 }
 
 /// Whether an address lies in one of these regions, which are sorted and do not overlap.
