@@ -12,7 +12,6 @@ use crate::native;
 use crate::numbering::Numbering;
 use crate::numpy::{self, Extent};
 use crate::object::{Object, c_text};
-use crate::opaque::{self, OpaqueSearch};
 use crate::pandas::{self, Column};
 use crate::region::{Region, RegionKind, Regions};
 use crate::rule::Rules;
@@ -59,8 +58,6 @@ pub struct GraphWalk<'a> {
     /// Frames of pandas.
     tables: Vec<(ObjectId, Object)>,
     mappings: Vec<(ObjectId, Region)>,
-    /// Objects of C types that may hold more than they show, with their basic sizes.
-    opaque: Vec<(ObjectId, Object, usize)>,
 }
 
 /// An array that owns or shows memory.
@@ -95,7 +92,6 @@ impl<'a> GraphWalk<'a> {
             natives: Vec::new(),
             tables: Vec::new(),
             mappings: Vec::new(),
-            opaque: Vec::new(),
         }
     }
 
@@ -236,7 +232,6 @@ impl<'a> GraphWalk<'a> {
             Kind::NumpyArray => self.note_array(object),
             Kind::Mmap => self.mappings.extend(mapped_region(object).map(|region| (self.current, region))),
             Kind::Native(native) => self.natives.push((self.current, object, native)),
-            _ if facts.may_hold_memory => self.opaque.push((self.current, object, facts.native_size)),
             _ if facts.is_frame => self.tables.push((self.current, object)),
             _ => {}
         }
@@ -399,23 +394,8 @@ impl<'a> GraphWalk<'a> {
             self.builder.opaque(*owner, answer.own_bytes);
         }
         self.add_unused(&buffers, &answers);
-        self.add_opaque(&regions);
         let files = regions.merged().into_iter().filter(|region| region.kind == RegionKind::File);
         files.map(|region| (region.address as u64, region.bytes as u64)).collect()
-    }
-
-    /// Memory that objects of C types hold where no traversal leads.
-    fn add_opaque(&mut self, regions: &Regions) {
-        let regions = regions.merged();
-        let objects: Vec<(Object, usize)> = self.opaque.iter().map(|(_, object, size)| (*object, *size)).collect();
-        let numbering = &self.numbering;
-        let is_counted = |address| {
-            opaque::is_in(&regions, address) || Object::at(address).is_some_and(|object| numbering.knows(object))
-        };
-        let found = OpaqueSearch::new().bytes(&objects, is_counted);
-        for ((id, ..), bytes) in self.opaque.iter().zip(found) {
-            self.builder.opaque(*id, bytes);
-        }
     }
 
     fn columns(&mut self, python: Python<'_>) -> Vec<(ObjectId, Column)> {

@@ -34,12 +34,6 @@ impl Numbering {
         self.slot(object).checked_sub(1)
     }
 
-    /// Whether an object has a number.
-    pub fn knows(&self, object: Object) -> bool {
-        let page = self.places.get(&(object.address() >> PAGE_BITS));
-        page.is_some_and(|page| self.pages[*page][(object.address() >> 4) & (PAGE_SLOTS - 1)] != 0)
-    }
-
     #[cold]
     fn find(&mut self, key: usize) -> usize {
         let pages = &mut self.pages;

@@ -157,9 +157,6 @@ const TRUSTED_MODULES: &[&str] = &[
     "_zoneinfo",
 ];
 
-/// Modules whose other types hold values, and no memory beside their own block.
-const PLAIN_MODULES: &[&str] = &["numpy.", "datetime.", "decimal.", "collections.", "itertools.", "functools."];
-
 /// `tp_traverse`.
 pub type Traverse = unsafe extern "C" fn(*mut ffi::PyObject, ffi::visitproc, *mut c_void) -> c_int;
 /// `tp_is_gc`.
@@ -215,8 +212,6 @@ pub struct TypeFacts {
     sizeof: Option<NoArguments>,
     /// Nothing can be reached from an instance.
     pub is_leaf: bool,
-    /// It is of a C type that may hold memory of which neither a traversal nor a `__sizeof__` tells.
-    pub may_hold_memory: bool,
 }
 
 impl TypeFacts {
@@ -258,7 +253,6 @@ impl TypeFacts {
             is_frame: is_python_class && is_pandas_frame(class),
             sizeof,
             is_leaf,
-            may_hold_memory: kind == Kind::Other && sizeof.is_none() && is_of_a_module(native),
         }
     }
 
@@ -310,12 +304,6 @@ pub fn is_heap_type(class: Object) -> bool {
 pub fn flags_of(class: Object) -> u64 {
     // SAFETY: a field of every type object.
     unsafe { class.read(slot::FLAGS) }
-}
-
-/// A type of a module's, not of the interpreter's own; and not a plain value, of which there may be many.
-fn is_of_a_module(native: Object) -> bool {
-    let name = type_name(native);
-    (is_heap_type(native) || name.contains('.')) && !PLAIN_MODULES.iter().any(|module| name.starts_with(module))
 }
 
 /// `tp_base`.

@@ -9,7 +9,6 @@ use crate::marks::Marks;
 use crate::native;
 use crate::numpy;
 use crate::object::Object;
-use crate::opaque::{self, OpaqueSearch};
 use crate::region::{Region, RegionBytes, RegionKind, Regions};
 use crate::rule::{Included, Rules};
 use crate::size;
@@ -29,8 +28,6 @@ pub struct Walk<'a> {
     pub regions: Regions,
     /// Objects whose buffers only their library knows.
     pub natives: Vec<(Object, Native)>,
-    /// Objects of C types that may hold more than they show, with their basic sizes.
-    opaque: Vec<(Object, usize)>,
 }
 
 impl<'a> Walk<'a> {
@@ -45,7 +42,6 @@ impl<'a> Walk<'a> {
             own_bytes: 0,
             regions: Regions::default(),
             natives: Vec::new(),
-            opaque: Vec::new(),
         }
     }
 
@@ -83,7 +79,6 @@ impl<'a> Walk<'a> {
             Kind::NumpyArray => self.add_array(object),
             Kind::Mmap => self.regions.extend(mapped_region(object)),
             Kind::Native(native) => self.natives.push((object, native)),
-            _ if facts.may_hold_memory => self.opaque.push((object, facts.native_size)),
             _ => {}
         }
     }
@@ -110,14 +105,7 @@ impl<'a> Walk<'a> {
                 self.regions.push(region);
             }
         }
-        self.own_bytes += self.opaque_bytes();
         Total { own_bytes: self.own_bytes, regions: self.regions.bytes() }
-    }
-
-    fn opaque_bytes(&self) -> u64 {
-        let regions = self.regions.merged();
-        let is_counted = |address| opaque::is_in(&regions, address) || self.marks.contains(address);
-        OpaqueSearch::new().bytes(&self.opaque, is_counted).into_iter().sum()
     }
 
     /// A buffer that a library named may lie in a bytes object that was counted, or in a mapped file.
