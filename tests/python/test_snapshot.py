@@ -304,12 +304,29 @@ def test_most_of_what_is_traced_is_explained():
     code = (
         "import tracemalloc, sys, json, argparse, collections, memlens\n"
         "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
-        "coverage = memlens.snapshot().coverage()\n"
-        "print(coverage.bytes, coverage.traced)"
+        "traced = tracemalloc.get_traced_memory()[0]\n"
+        "print(memlens.snapshot().coverage().bytes, traced)"
     )
     run = [sys.executable, "-X", "tracemalloc=1", "-c", code]
     explained, traced = map(int, subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout.split())
     assert 0.95 * traced < explained < 1.05 * traced
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_coverage_is_held_against_what_the_allocators_count(fork):
+    code = (
+        "import sys, json, argparse, collections, memlens\n"
+        f"before = memlens.snapshot(fork={fork}).coverage()\n"
+        "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
+        "large = bytes(50_000_000)\n"
+        f"after = memlens.snapshot(fork={fork}).coverage()\n"
+        "print(after.bytes - before.bytes, after.heap - before.heap, after.bytes, after.heap)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout
+    grown, grown_heap, explained, heap = map(int, output.split())
+    assert grown > 70_000_000
+    assert 0.97 * grown_heap < grown < 1.01 * grown_heap
+    assert 0.95 * heap < explained < 1.01 * heap
 
 
 def test_the_program_s_children_are_its_own(tmp_path):

@@ -48,7 +48,7 @@ const PACKAGED: std::ops::RangeInclusive<u32> = 9..=14;
 pub fn check(interpreters: &[Interpreter]) -> Outcome {
     let wheel = build_wheel()?;
     let mut failed = Vec::new();
-    for interpreter in interpreters.iter().filter(|interpreter| PACKAGED.contains(&interpreter.minor)) {
+    for interpreter in interpreters.iter().filter(|one| PACKAGED.contains(&one.minor) && !one.is_free_threaded) {
         if let Err(message) = check_on(interpreter, &wheel) {
             failed.push(message);
         }

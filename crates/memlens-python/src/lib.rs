@@ -13,6 +13,7 @@ mod fork;
 mod frame;
 mod graph_walk;
 mod heap;
+mod heap_count;
 mod interpreter;
 mod layout;
 mod marks;
@@ -110,5 +111,5 @@ mod _native {
     #[pymodule_export]
     use super::{size_tree, sizeof};
     #[pymodule_export]
-    use crate::snapshot::{Heap, load, take};
+    use crate::snapshot::{Heap, load, take, take_into};
 }
