@@ -253,7 +253,7 @@ def document(rows, left, seconds, forked, walked):
         yield f"`snapshot()` of {walked['objects']:,} objects: {walked['snapshot_s']:.2f} s, its dominators and the largest object {walked['top_s']:.2f} s."
     yield ""
     yield "What is not fair to the others: pympler and objsize leave functions out by default. What memlens cannot tell: an int that came out of a"
-    yield "sum may have a digit more allotted than it uses, and a slice of a polars column does not say how large its buffer is."
+    yield "sum may have a digit more allotted than it uses; the interpreter keeps no note of it."
     yield ""
     yield from table(rows)
 

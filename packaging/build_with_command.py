@@ -1,6 +1,7 @@
 """The build backend: maturin's, after the command and the agent are built and laid where the wheel takes them from.
 
-`pip install .` thus gives the module, `bin/memlens` and `lib/memlens/libmemlens_agent.so`, which the command finds beside itself.
+`pip install .` thus gives the module, `bin/memlens` and `libexec/memlens/libmemlens_agent.so`, which the command finds from there (a folder `lib` is left out by
+`pip install --target`).
 """
 
 import os
@@ -30,7 +31,8 @@ def _lay_out_command() -> None:
     release = ROOT / target / "release"
     cargo = os.environ.get("CARGO", "cargo")
     subprocess.run([cargo, "build", "--release", "-p", "memlens", "-p", "memlens-agent"], cwd=ROOT, check=True)
-    for source, folder in [("memlens", "scripts"), ("libmemlens_agent.so", "data/lib/memlens")]:
+    shutil.rmtree(DATA, ignore_errors=True)
+    for source, folder in [("memlens", "scripts"), ("libmemlens_agent.so", "data/libexec/memlens")]:
         place = DATA / folder
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy2(release / source, place / source)

@@ -134,7 +134,7 @@ def test_another_threads_variable_is_named(fork):
     finally:
         done.set()
         thread.join()
-    paths = snapshot._heap.why(made[0], 10)
+    paths, _ = snapshot._heap.why(made[0], 10)
     assert any("(thread worker-7) local local_rows[0]" in path for path in paths)
 
 
@@ -303,7 +303,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 def test_most_of_what_is_traced_is_explained():
     code = (
         "import tracemalloc, sys, json, argparse, collections, memlens\n"
-        "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
+        "rows = [{'a': i, 'b': str(i)} for i in range(300_000)]\n"
         "traced = tracemalloc.get_traced_memory()[0]\n"
         "print(memlens.snapshot().coverage().bytes, traced)"
     )
@@ -317,7 +317,7 @@ def test_coverage_is_held_against_what_the_allocators_count(fork):
     code = (
         "import sys, json, argparse, collections, memlens\n"
         f"before = memlens.snapshot(fork={fork}).coverage()\n"
-        "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
+        "rows = [{'a': i, 'b': str(i)} for i in range(300_000)]\n"
         "large = bytes(50_000_000)\n"
         f"after = memlens.snapshot(fork={fork}).coverage()\n"
         "print(after.bytes - before.bytes, after.heap - before.heap, after.bytes, after.heap)"

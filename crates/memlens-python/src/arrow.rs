@@ -1,7 +1,13 @@
 //! Where the buffers of an Arrow array lie, read through Arrow's C data interface
 //! (<https://arrow.apache.org/docs/format/CDataInterface.html>).
+use crate::memory::OwnMemory;
+use crate::polars::Storages;
 use crate::region::{Region, RegionKind, Regions};
+use rustc_hash::FxHashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
+
+/// Bytes of a view of a text.
+const VIEW: usize = 16;
 
 /// `struct ArrowSchema`.
 #[repr(C)]
@@ -42,11 +48,20 @@ pub struct Stream {
     private: *mut c_void,
 }
 
+/// What a stream of arrays holds, and how much of it they show.
+#[derive(Default)]
+pub struct Holdings {
+    pub regions: Regions,
+    /// Bytes that are shown of the buffer at each address.
+    pub shown: FxHashMap<usize, u64>,
+}
+
 /// Adds every buffer of every array of a stream; says whether the stream gave them.
 ///
 /// # Safety
 /// `stream` must be a stream that has not been released; it is used up.
-pub unsafe fn add_stream(stream: *mut Stream, regions: &mut Regions) -> bool {
+pub unsafe fn add_stream(stream: *mut Stream, holdings: &mut Holdings) -> bool {
+    let memory = OwnMemory::open();
     // SAFETY: the structures are plain data, which the callee fills; each is released once, by its own function.
     unsafe {
         let mut schema: Schema = std::mem::zeroed();
@@ -60,7 +75,7 @@ pub unsafe fn add_stream(stream: *mut Stream, regions: &mut Regions) -> bool {
             let Some(release) = array.release.filter(|_| is_complete) else {
                 break;
             };
-            add_array(&schema, &array, regions);
+            add_array(&schema, &array, memory.as_ref(), holdings);
             release(&raw mut array);
         }
         if let Some(release) = schema.release {
@@ -72,25 +87,69 @@ pub unsafe fn add_stream(stream: *mut Stream, regions: &mut Regions) -> bool {
 
 /// # Safety
 /// Both must be valid and describe each other.
-unsafe fn add_array(schema: &Schema, array: &Array, regions: &mut Regions) {
+unsafe fn add_array(schema: &Schema, array: &Array, memory: Option<&OwnMemory>, holdings: &mut Holdings) {
     // SAFETY: the caller's promise; the interface guarantees as many buffers and children as it says.
     unsafe {
         let format = CStr::from_ptr(schema.format).to_string_lossy();
-        let count = (array.length + array.offset).max(0) as usize;
         let buffers = std::slice::from_raw_parts(
             if array.buffer_count > 0 { array.buffers } else { std::ptr::NonNull::dangling().as_ptr() },
             array.buffer_count.max(0) as usize,
         );
-        for (index, buffer) in buffers.iter().enumerate().filter(|(_, buffer)| !buffer.is_null()) {
-            let bytes = buffer_bytes(&format, index, count, buffers);
-            regions.push(Region { address: *buffer as usize, bytes, kind: RegionKind::Heap });
-        }
+        add_buffers(&format, array, buffers, memory, holdings);
         for child in 0..array.child_count.max(0) as usize {
-            add_array(&**schema.children.add(child), &**array.children.add(child), regions);
+            add_array(&**schema.children.add(child), &**array.children.add(child), memory, holdings);
         }
         if !array.dictionary.is_null() && !schema.dictionary.is_null() {
-            add_array(&*schema.dictionary, &*array.dictionary, regions);
+            add_array(&*schema.dictionary, &*array.dictionary, memory, holdings);
         }
+    }
+}
+
+/// # Safety
+/// The buffers must be those of the array, which must be of this format.
+unsafe fn add_buffers(
+    format: &str,
+    array: &Array,
+    buffers: &[*const c_void],
+    memory: Option<&OwnMemory>,
+    holdings: &mut Holdings,
+) {
+    let count = (array.length + array.offset).max(0) as usize;
+    let addresses: Vec<usize> = buffers.iter().map(|buffer| *buffer as usize).collect();
+    let storages = memory.map(|memory| Storages::find(memory, array.private as usize, &addresses));
+    for (index, address) in addresses.iter().copied().enumerate().filter(|(_, address)| *address != 0) {
+        // SAFETY: the caller's promise.
+        let (bytes, shown) = unsafe {
+            let bytes = buffer_bytes(format, index, count, buffers);
+            (bytes, shown_bytes(format, index, array, buffers).unwrap_or(bytes))
+        };
+        let bytes = storages.as_ref().map_or(bytes, |storages| storages.whole(address, bytes));
+        holdings.regions.push(Region { address, bytes, kind: RegionKind::Heap });
+        *holdings.shown.entry(address).or_default() += shown as u64;
+    }
+}
+
+/// Bytes of a buffer that the items of an array take, if it is one in which each item has its place.
+///
+/// # Safety
+/// As for [`add_buffers`].
+unsafe fn shown_bytes(format: &str, index: usize, array: &Array, buffers: &[*const c_void]) -> Option<usize> {
+    let length = array.length.max(0) as usize;
+    match (format, index) {
+        ("vu" | "vz", 0..=1) => Some(if index == 0 { length.div_ceil(8) } else { length * VIEW }),
+        ("vu" | "vz", _) if index + 1 < buffers.len() => {
+            // SAFETY: the views are as many as the array is long, from its offset on.
+            let first = unsafe { buffers[1].byte_add(array.offset.max(0) as usize * VIEW) };
+            // SAFETY: as above; a view is a length, a beginning, and for more than 12 bytes a buffer and a place in it.
+            let views = (0..length).map(|at| unsafe { first.byte_add(at * VIEW).cast::<[u32; 4]>().read_unaligned() });
+            let here = views.filter(|view| view[0] > 12 && view[2] as usize == index - 2);
+            Some(here.map(|view| view[0] as usize).sum())
+        }
+        ("b", _) => Some(length.div_ceil(8)),
+        _ if index == 0 && !format.starts_with("+u") => Some(length.div_ceil(8)),
+        _ if format.starts_with('+') || ["u", "z", "U", "Z"].contains(&format) => None,
+        _ if index == 1 => Some(length * item_bytes(format)),
+        _ => None,
     }
 }
 

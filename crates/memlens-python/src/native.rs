@@ -3,12 +3,13 @@
 //! The objects were gathered by the walk. Now each library is asked, by methods of its own extension types (pyarrow's `buffers`,
 //! polars' `__arrow_c_stream__`, pandas' `sizeof` of a hash table): code of the library, none of the program's. The walk is
 //! over by then, and each object is held by a reference while it is asked, so that nothing hangs on what else may run.
-use crate::arrow::{self, Stream};
+use crate::arrow::{self, Holdings, Stream};
 use crate::object::Object;
 use crate::region::{Region, RegionKind, Regions};
 use crate::type_facts::Native;
 use pyo3::ffi::PyCapsule_GetPointer;
 use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
 
 /// What a library said of an object.
 #[derive(Default)]
@@ -18,11 +19,16 @@ pub struct Answer {
     pub own_bytes: u64,
     /// Bytes of the regions that the object shows, if it does not show all.
     pub shown_bytes: Option<u64>,
+    /// The same of the buffer at an address, where that is known.
+    shown: FxHashMap<usize, u64>,
 }
 
 impl Answer {
     /// How much of one of its regions the object shows: a slice shows about the same part of each.
     pub fn used_of(&self, region: Region) -> u64 {
+        if let Some(shown) = self.shown.get(&region.address) {
+            return *shown;
+        }
         let all: u64 = self.regions.all().iter().map(|region| region.bytes as u64).sum();
         match self.shown_bytes {
             Some(shown) if shown < all => (region.bytes as u128 * u128::from(shown) / u128::from(all.max(1))) as u64,
@@ -109,6 +115,7 @@ fn add_table(table: &Bound<'_, PyAny>, regions: &mut Regions) -> PyResult<()> {
 
 /// Without a copy, where polars keeps the values as Arrow does; a column that it cannot export is estimated by polars itself.
 fn add_polars(object: &Bound<'_, PyAny>, answer: &mut Answer) -> PyResult<()> {
+    let mut holdings = Holdings::default();
     let exported = object.call_method1("__arrow_c_stream__", (object.py().None(),)).is_ok_and(|capsule| {
         // SAFETY: the capsule holds a stream under this name, or the call fails; the capsule outlives the use.
         unsafe {
@@ -117,9 +124,11 @@ fn add_polars(object: &Bound<'_, PyAny>, answer: &mut Answer) -> PyResult<()> {
                 pyo3::ffi::PyErr_Clear();
                 return false;
             }
-            arrow::add_stream(stream, &mut answer.regions)
+            arrow::add_stream(stream, &mut holdings)
         }
     });
+    answer.regions.extend(holdings.regions.all().iter().copied());
+    answer.shown = holdings.shown;
     if !exported {
         answer.own_bytes += object.call_method0("estimated_size")?.extract::<u64>()?;
     }

@@ -9,7 +9,7 @@ const FILE_NAME: &str = "libmemlens_agent.so";
 /// Names another file to use, for tests.
 const OVERRIDE: &str = "MEMLENS_AGENT";
 
-/// Finds the agent: beside this executable, or in `../lib/memlens` from there.
+/// Finds the agent: beside this executable, or in `../lib/memlens` or `../libexec/memlens` from there.
 pub fn find() -> Result<PathBuf> {
     let path = match std::env::var_os(OVERRIDE) {
         Some(path) => PathBuf::from(path),
@@ -36,7 +36,7 @@ pub fn preload(agent: PathBuf) -> OsString {
 fn find_installed() -> Result<PathBuf> {
     let executable = std::env::current_exe().context("cannot tell where memlens is")?;
     let folder = executable.parent().context("cannot tell where memlens is")?;
-    let places = [folder.join(FILE_NAME), folder.join("../lib/memlens").join(FILE_NAME)];
+    let places = ["", "../lib/memlens", "../libexec/memlens"].map(|place| folder.join(place).join(FILE_NAME));
     match places.iter().find(|place| place.is_file()) {
         Some(place) => Ok(place.clone()),
         None => bail!("the agent is missing: no {FILE_NAME} in {}", folder.display()),
