@@ -228,7 +228,11 @@ fn free_threaded<V: Layout>(thread: &mut Thread, slot: *const c_void, kind: Kind
         agent::set_python_seen();
         if !slot_by_call {
             thread.known_tstate = attached;
-            crate::hook_python::check();
+            // While it starts, and so alone: to look takes a lock of the interpreter's, and who waits for that in the middle of an allocation
+            // would be detached.
+            if agent::is_main_thread() {
+                crate::hook_python::check();
+            }
         }
     }
     // SAFETY: the writer is this thread's; the frames of its own thread state do not change while it is here.

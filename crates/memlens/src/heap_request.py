@@ -1,4 +1,4 @@
-# Runs in a program that `memlens heap PID` asks, in a thread that came to a safe point. FOLDER is where it asks from.
+# Runs in a program that `memlens heap PID` asks, in a thread that came to a safe point. FOLDER is where it asks from, MODULE names the extension.
 # It loads memlens's extension and has it fork a child, which writes the snapshot; the program goes on at once.
 import os
 import sys
@@ -21,9 +21,12 @@ def snapshot():
 def ask():
     import _imp
 
-    # A copy of our own, in no table of modules: the program may have another memlens.
-    native = _imp.create_dynamic(type(sys.implementation)(name="_native", origin=FOLDER + "/_native.abi3.so"))
-    _imp.exec_dynamic(native)
+    # A copy of our own, by a name of its own: the program may have another memlens. It cannot be unloaded; the next request finds it.
+    native = sys.modules.get(MODULE)
+    if native is None:
+        native = _imp.create_dynamic(type(sys.implementation)(name="_native", origin=FOLDER + "/_native.abi3.so"))
+        _imp.exec_dynamic(native)
+        sys.modules[MODULE] = native
     threading = sys.modules.get("threading")
     names = {thread.ident: thread.name for thread in threading.enumerate() if thread.ident} if threading else {}
     version = "%d.%d.%d" % sys.version_info[:3]

@@ -14,6 +14,7 @@ use memlens_remote::{Interpreter, Process, Withdrawn};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -166,16 +167,18 @@ impl Folder {
         fs::copy(module, &copy).with_context(|| format!("cannot copy {} to {}", module.display(), copy.display()))?;
         self.give(&copy)?;
         let script = self.path.join("request.py");
-        fs::write(&script, self.script()).with_context(|| format!("cannot write {}", script.display()))?;
+        fs::write(&script, self.script(&name_of(module)?))
+            .with_context(|| format!("cannot write {}", script.display()))?;
         self.give(&script)
     }
 
     /// The interpreter runs a request under the name `<string>`: here our code gets a name by which its frames are known as ours.
-    fn script(&self) -> String {
+    fn script(&self, module: &str) -> String {
         let [source, folder] = [SCRIPT, &self.inside.to_string_lossy()].map(hexadecimal);
         let text = |digits: &str| format!("bytes.fromhex('{digits}').decode()");
         let (source, folder) = (text(&source), text(&folder));
-        format!("exec(compile({source}, {folder} + '/request', 'exec'), {{'FOLDER': {folder}}})\n")
+        let names = format!("{{'FOLDER': {folder}, 'MODULE': '{module}'}}");
+        format!("exec(compile({source}, {folder} + '/request', 'exec'), {names})\n")
     }
 
     fn has(&self, name: &str) -> bool {
@@ -196,6 +199,14 @@ impl Drop for Folder {
         // If it cannot be removed, there is nobody left to tell.
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+/// The name by which a module of these very bytes is found again in a program that was asked before.
+fn name_of(module: &Path) -> anyhow::Result<String> {
+    let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    Ok(format!("_memlens_{:016x}", hasher.finish()))
 }
 
 fn hexadecimal(text: &str) -> String {

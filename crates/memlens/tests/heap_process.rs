@@ -88,6 +88,10 @@ fn a_program_that_computes_answers_and_goes_on() {
         let of_sessions =
             sessions["types"].as_array().expect("rows").iter().find(|row| row["type"] == "__main__.Session");
         assert_eq!(of_sessions.expect("sessions")["count"], 100);
+        // However often it is asked, the extension is loaded once.
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", service.child.id())).expect("its mappings");
+        let loaded = maps.lines().filter(|line| line.contains("_native.abi3.so") && line.contains("r-xp"));
+        assert_eq!(loaded.count(), 1, "{maps}");
         service.end();
     }
 }
