@@ -54,7 +54,7 @@ def render(report):
     cores = report["machine"]["cores"]
     lines = [
         f"{ROUNDS:,} allocations of 64 to 256 bytes, three of four released at once; wall seconds, and in brackets CPU seconds of the whole process tree.",
-        f"{cores} cores: beyond {cores} threads nothing can get faster. Medians of {report['rounds']} rounds, CPython {report['machine']['python']}.",
+        f"{cores} cores: beyond {cores} threads nothing can get faster. {'One round' if report['rounds'] == 1 else 'Medians of ' + str(report['rounds']) + ' rounds'}, CPython {report['machine']['python']}.",
     ]
     for kind, rows in report["kinds"].items():
         names = list(next(iter(rows.values())))
