@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask flights | test | stdlib | matrix | sid | bench`.
+//! The project's own commands: `cargo xtask flights | test | stdlib | matrix | sid | free-threaded | bench`.
 //!
 //! Each installs what it needs into the checkout (`.venvs/`) and nothing outside of it, so that a fresh machine with Rust, a
 //! C compiler and any CPython from 3.8 on needs no set-up by hand. Standard library only: it is the first thing that a fresh
@@ -6,6 +6,7 @@
 
 mod bench;
 mod flights;
+mod free_threaded;
 mod interpreter;
 mod matrix;
 mod package;
@@ -25,7 +26,9 @@ Usage: cargo xtask <COMMAND>
   stdlib  [--python P]... [--only M]   CPython's own test modules, without and with memlens
   matrix  [--python P]...              the tests one interpreter at a time; writes the table in README.md
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
+  free-threaded                        compiles a CPython 3.13 without the GIL (some minutes), which the tests then use
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  package [--python P]...              only the tests of the Python package
   wheels                               the Python package as one wheel, checked by auditwheel
   scoreboard [--python P] [...]        sizes and speed beside pympler, guppy3 and objsize; writes docs/scoreboard.md
   bench-heap                           ten million made-up objects through memlens-heap
@@ -43,7 +46,9 @@ fn main() -> ExitCode {
         "stdlib" => stdlib::run(rest),
         "matrix" => matrix::run(rest),
         "sid" => sid::run_command(rest),
+        "free-threaded" => free_threaded::run_command(rest),
         "bench" => bench::run(rest),
+        "package" => package::run_tests(rest),
         "wheels" => package::run_wheels(rest),
         "scoreboard" => package::run_scoreboard(rest),
         "bench-heap" => bench::run_heap(rest),

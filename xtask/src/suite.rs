@@ -29,6 +29,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     if let Some(python) = with_wheels(&interpreters) {
         tests.env("MEMLENS_TEST_WHEELS_PYTHON", python);
     }
+    tests.env("MEMLENS_TEST_SERVICES", paths(&with_services(&interpreters)));
     let outcome = shell::run(&mut tests);
     eprintln!(
         "
@@ -40,7 +41,7 @@ pub fn run(arguments: &[String]) -> Outcome {
 
 /// What there is to test on.
 pub struct Machine {
-    /// One interpreter of each minor version.
+    /// One interpreter of each minor version, and free-threaded ones after them.
     pub interpreters: Vec<Interpreter>,
     /// Other builds of these versions.
     pub builds: Vec<Interpreter>,
@@ -55,7 +56,8 @@ impl Machine {
         if let Err(reason) = sid::make() {
             eprintln!("CPython 3.14 and 3.15 from Debian are left out: {reason}");
         }
-        let interpreters = interpreter::named_or_all(names)?;
+        let mut interpreters = interpreter::named_or_all(names)?;
+        interpreters.extend(interpreter::free_threaded());
         let builds = interpreter::other_builds(&interpreters);
         Ok(Self { interpreters, builds })
     }
@@ -65,7 +67,7 @@ impl Machine {
 pub fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
     let requirements = shell::root().join("tests/programs/greenlet_requirements.txt");
     let mut environments = Vec::new();
-    for interpreter in interpreters.iter().filter(|interpreter| !matches!(interpreter.minor, 9 | 10)) {
+    for interpreter in interpreters.iter().filter(|one| !matches!(one.minor, 9 | 10) && !one.is_free_threaded) {
         match venv::python_with("greenlet", interpreter, &requirements) {
             Ok(path) => environments.push(Interpreter { path, ..interpreter.clone() }),
             Err(reason) => eprintln!("greenlets are not tested on {}: {reason}", interpreter.version()),
@@ -80,6 +82,16 @@ fn with_wheels(interpreters: &[Interpreter]) -> Option<PathBuf> {
     let interpreter = interpreters.iter().find(|interpreter| interpreter.minor == 12).or(interpreters.last())?;
     let python = venv::python_with("wheels", interpreter, &requirements);
     python.inspect_err(|reason| eprintln!("polars and pyarrow are not tested: {reason}")).ok()
+}
+
+/// An environment with gunicorn and joblib, of the flights test's interpreter: what they do with processes is theirs, not its.
+fn with_services(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+    let requirements = shell::root().join("tests/programs/process_requirements.txt");
+    let made = default_of(interpreters).and_then(|interpreter| {
+        let path = venv::python_with("services", &interpreter, &requirements)?;
+        Ok(Interpreter { path, ..interpreter })
+    });
+    made.map_err(|reason| eprintln!("gunicorn and joblib are not tested: {reason}")).into_iter().collect()
 }
 
 /// The agent that holds every stack against a full walk, apart from the others' target folder.
@@ -112,7 +124,9 @@ fn has_component(name: &str) -> bool {
 /// The flights test runs on `python3` if that is among the interpreters, else on the newest.
 fn default_of(interpreters: &[Interpreter]) -> Outcome<Interpreter> {
     let default = Interpreter::default_one().ok().filter(|default| interpreters.contains(default));
-    default.or_else(|| interpreters.last().cloned()).ok_or_else(|| "no interpreter".into())
+    default
+        .or_else(|| interpreters.iter().rfind(|one| !one.is_free_threaded).cloned())
+        .ok_or_else(|| "no interpreter".into())
 }
 
 fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
@@ -124,9 +138,12 @@ fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
 fn machine(interpreters: &[Interpreter], builds: &[Interpreter]) -> String {
     let mut text = String::from("interpreters:");
     for minor in interpreter::SUPPORTED_MINORS {
-        let found = interpreters.iter().find(|interpreter| interpreter.minor == minor);
+        let found = interpreters.iter().find(|one| one.minor == minor && !one.is_free_threaded);
         let path = found.map_or_else(|| "not found".into(), |interpreter| interpreter.path.display().to_string());
         text.push_str(&format!("\n  3.{minor:<3} {path}"));
+    }
+    for interpreter in interpreters.iter().filter(|one| one.is_free_threaded) {
+        text.push_str(&format!("\n  without the GIL {:8} {}", interpreter.version(), interpreter.path.display()));
     }
     for build in builds {
         text.push_str(&format!("\n  other build {:8} {}", build.version(), build.path.display()));

@@ -34,6 +34,7 @@ mod redirect;
 mod stack;
 mod switch;
 mod thread;
+mod thread_name;
 
 /// Runs when the library is loaded, unless an allocation came first.
 #[used]

@@ -11,7 +11,7 @@ fn python_with_wheels() -> Option<Python> {
     if path.is_none() {
         eprintln!("skipped: no Python with polars and pyarrow was named (`cargo xtask test` installs one)");
     }
-    path.map(|path| Python { path, minor: 0 })
+    path.map(|path| Python { path, minor: 0, bytes_header: 33 })
 }
 
 /// Bytes at the peak of blocks that an allocator inside a library gave under a function of the program's.
