@@ -26,6 +26,9 @@ pub fn run(arguments: &[String]) -> Outcome {
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
     tests.env("MEMLENS_TEST_GREENLETS", paths(&with_greenlets(&interpreters)));
+    if let Some(python) = with_wheels(&interpreters) {
+        tests.env("MEMLENS_TEST_WHEELS_PYTHON", python);
+    }
     tests.env("MEMLENS_TEST_SERVICES", paths(&with_services(&interpreters)));
     let outcome = shell::run(&mut tests);
     eprintln!(
@@ -71,6 +74,14 @@ pub fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
         }
     }
     environments
+}
+
+/// An environment with polars and pyarrow, which carry allocators of their own: of one interpreter, for they are large.
+fn with_wheels(interpreters: &[Interpreter]) -> Option<PathBuf> {
+    let requirements = shell::root().join("tests/programs/wheels_requirements.txt");
+    let interpreter = interpreters.iter().find(|interpreter| interpreter.minor == 12).or(interpreters.last())?;
+    let python = venv::python_with("wheels", interpreter, &requirements);
+    python.inspect_err(|reason| eprintln!("polars and pyarrow are not tested: {reason}")).ok()
 }
 
 /// An environment with gunicorn and joblib, of the flights test's interpreter: what they do with processes is theirs, not its.

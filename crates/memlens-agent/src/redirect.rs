@@ -82,7 +82,7 @@ pub unsafe fn redirect(functions: &[Function], agrees: impl Fn(usize, &[u8]) -> 
     let Some(mut room) = Room::near(first.entry) else { return false };
     let mut jumps = [(0usize, 0u64); MAX_FUNCTIONS];
     let mut count = 0;
-    for function in functions.iter().filter(|function| !is_redirected(function)) {
+    for function in functions.iter().filter(|function| !is_led_on(function, functions)) {
         let is_untouched = agrees(function.entry, &function.bytes()[..function.size.min(HEAD)]);
         let (Some(place), Some(jump), true) = (jumps.get_mut(count), room.add(function), is_untouched) else {
             return room.give_up();
@@ -114,14 +114,15 @@ fn protect(word: usize, protection: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_mprotect, word & !(PAGE - 1), PAGE, protection) == 0 }
 }
 
-/// Whether the function begins with a jump to a page of ours.
-fn is_redirected(function: &Function) -> bool {
+/// Whether all that the function does first is to jump to a page of ours, or to another of the functions, which sees the same arguments.
+fn is_led_on(function: &Function, functions: &[Function]) -> bool {
     let Some(Instruction { length, target: Target::Jump(None, distance) }) = decode(function.bytes()) else {
         return false;
     };
     let to = (function.entry + length).wrapping_add_signed(distance as isize);
     let rooms = ROOMS.get(..ROOM_COUNT.load(Relaxed)).unwrap_or(&[]);
     rooms.iter().any(|room| to.wrapping_sub(room.load(Relaxed)) < ROOM)
+        || to != function.entry && functions.iter().any(|other| other.entry == to)
 }
 
 /// Where stubs and moved instructions are written.

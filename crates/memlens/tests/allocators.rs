@@ -74,6 +74,26 @@ fn every_c_function_with_other_seeds() {
     }
 }
 
+/// jemalloc's and mimalloc's functions inside a library, which only its symbols show.
+#[test]
+fn allocators_inside_a_library() {
+    for (level, seed) in [("-O2", "1"), ("-O3", "2")] {
+        let library = compile_library("cc", "driver_static.c", &[level]);
+        assert_books_agree(&any_python(), &library, seed);
+    }
+}
+
+/// Without symbols the allocators' own mappings are counted, whole.
+#[test]
+fn allocators_inside_a_stripped_library() {
+    let library = compile_library("cc", "driver_static.c", &["-O2", "-s"]);
+    let run = record(&any_python(), &library, "1", "1");
+    let found = run.observed.by_allocator();
+    assert_eq!(found.get("jemalloc").or(found.get("mimalloc")), None);
+    let regions = found["mmap"].allocated_bytes - run.books["mmap"].allocated_bytes;
+    assert!(regions >= 2 * (8 << 20), "{regions} bytes");
+}
+
 #[test]
 fn every_form_of_cxx_new() {
     if !is_installed("c++") {
