@@ -19,6 +19,7 @@ import warnings
 
 BYTES_HEADER = 33
 SLOTS = 400
+ONE_BYTE = b"x"
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -28,7 +29,8 @@ libc.free.argtypes = [ctypes.c_void_p]
 
 
 def block(size):
-    return bytes(size)
+    # Not bytes(size): a call of a type makes a tuple, which now and then is a new one.
+    return ONE_BYTE * size
 
 
 def native(size):

@@ -14,7 +14,7 @@ const PAGE: usize = 4096;
 /// Of x86-64. A table of this size is scattered over by its hash, so that all of it is touched: as few huge pages as possible.
 const HUGE_PAGE: usize = 2 << 20;
 const PIECE: usize = 2 << 20;
-/// Private memory from this size on has a mapping of its own.
+/// Memory from this size on has a mapping of its own.
 const SEPARATE: usize = PIECE / 4;
 const ALIGNMENT: usize = 64;
 
@@ -102,8 +102,8 @@ impl ProcessMemory {
         Some((memory, header))
     }
 
-    fn grow_shared(&mut self, bytes: usize) -> Option<()> {
-        let bytes = round_up(bytes, PIECE);
+    /// Maps the next `bytes` of the file, whole pages. Returns where, and their offset.
+    fn map_shared(&mut self, bytes: usize) -> Option<(*mut u8, u64)> {
         if self.mapped_end + bytes as u64 > self.file_bytes {
             return None;
         }
@@ -114,11 +114,10 @@ impl ProcessMemory {
         if start.is_null() || start.cast::<c_void>() == MAP_FAILED {
             return None;
         }
-        self.shared = Piece { next: start.wrapping_add(PAGE), end: start.wrapping_add(PAGE + bytes) };
-        self.shared_offset = self.mapped_end;
+        let offset = self.mapped_end;
         self.last_page = start.wrapping_add(bytes);
         self.mapped_end += bytes as u64;
-        Some(())
+        Some((start.wrapping_add(PAGE), offset))
     }
 }
 
@@ -162,13 +161,22 @@ unsafe impl Memory for ProcessMemory {
 
     fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {
         let bytes = round_up(bytes.max(1), ALIGNMENT);
-        if (self.shared.end as usize) - (self.shared.next as usize) < bytes {
-            self.grow_shared(bytes)?;
-        }
-        let (taken, offset) = (self.shared.take(bytes)?, self.shared_offset);
-        self.shared_offset += bytes as u64;
+        let (taken, offset) = if bytes >= SEPARATE {
+            // What is left of the piece is for what is small.
+            let (start, offset) = self.map_shared(round_up(bytes, PAGE))?;
+            (NonNull::new(start)?, offset)
+        } else {
+            if (self.shared.end as usize) - (self.shared.next as usize) < bytes {
+                let (start, offset) = self.map_shared(PIECE)?;
+                self.shared = Piece { next: start, end: start.wrapping_add(PIECE) };
+                self.shared_offset = offset;
+            }
+            let offset = self.shared_offset;
+            self.shared_offset += bytes as u64;
+            (self.shared.take(bytes)?, offset)
+        };
         // SAFETY: it points into the header, which stays mapped.
-        unsafe { (*self.arena_next).store(self.shared_offset, Relaxed) };
+        unsafe { (*self.arena_next).fetch_max(offset + bytes as u64, Relaxed) };
         Some((taken, offset))
     }
 
