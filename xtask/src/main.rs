@@ -27,6 +27,7 @@ Usage: cargo xtask <COMMAND>
   matrix  [--python P]...              the tests one interpreter at a time; writes the table in README.md
   soak    [--python P]... [--minutes N]  a long run that loses nothing and does not grow (30 minutes each on 3.12 and 3.13)
   hazards [--python P]... [--runs N]   the ways to die and the limits, several runs in a row (10)
+  fuzz    [reader|collector] [--minutes N]  captures and shared tables changed at random (10 minutes each)
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
   wheels                               the Python package as one wheel, checked by auditwheel
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         "stdlib" => stdlib::run(rest),
         "matrix" => matrix::run(rest),
         "soak" => soak::run(rest),
+        "fuzz" => soak::run_fuzz(rest),
         "hazards" => soak::run_hazards(rest),
         "sid" => sid::run_command(rest),
         "bench" => bench::run(rest),

@@ -1,4 +1,4 @@
-//! `cargo xtask soak` and `cargo xtask hazards`: the tests that show something only when they run for long, or again and again.
+//! `cargo xtask soak`, `hazards` and `fuzz`: the tests that show something only when they run for long, or again and again.
 use crate::interpreter::Interpreter;
 use crate::shell::{self, Outcome};
 use crate::suite::Machine;
@@ -8,6 +8,10 @@ const SOAK_MINORS: [u32; 2] = [12, 13];
 const SOAK_MINUTES: &str = "30";
 /// The test binaries with the ways to die, the limits and all other hazards.
 const HAZARDS: [&str; 4] = ["hazards", "out_of_memory", "bad_input", "launch"];
+/// The fuzzers, and how Cargo's test command runs them.
+const FUZZERS: [(&str, &[&str]); 2] =
+    [("reader", &["-p", "memlens", "--test", "fuzz"]), ("collector", &["-p", "memlens-collector", "fuzz"])];
+const FUZZ_MINUTES: &str = "10";
 const RUNS: &str = "10";
 
 /// A threaded, forking, allocating mix on one interpreter after the other.
@@ -42,6 +46,26 @@ pub fn run_hazards(arguments: &[String]) -> Outcome {
         tests.args(HAZARDS.iter().flat_map(|name| ["--test", name]));
         shell::run(tests.env("MEMLENS_TEST_PYTHONS", crate::suite::paths(&interpreters)))?;
         eprintln!("hazards: run {run} of {runs} is green on {}", versions.join(", "));
+    }
+    Ok(())
+}
+
+/// The fuzzers of what reads others' bytes: captures, and the tables that a recorded program shares.
+pub fn run_fuzz(arguments: &[String]) -> Outcome {
+    let mut arguments = arguments.to_vec();
+    let minutes: f64 = last_number(&mut arguments, "--minutes", FUZZ_MINUTES)?;
+    let is_wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|wanted| wanted == name);
+    if let Some(unknown) = arguments.iter().find(|name| !FUZZERS.iter().any(|(known, _)| known == name)) {
+        return Err(format!("no such fuzzer: {unknown}"));
+    }
+    // Another sequence each time; the test says with which number a case can be had again.
+    let seed = std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64 | 1);
+    for (_, words) in FUZZERS.iter().filter(|(name, _)| is_wanted(name)) {
+        let mut test = shell::cargo(&["test", "--release"]);
+        test.args(*words)
+            .args(["--", "--nocapture"])
+            .env("MEMLENS_FUZZ_SECONDS", ((minutes * 60.0) as u64).to_string());
+        shell::run(test.env("MEMLENS_FUZZ_SEED", seed.to_string()))?;
     }
     Ok(())
 }
