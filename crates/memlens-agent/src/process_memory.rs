@@ -17,6 +17,8 @@ const PIECE: usize = 2 << 20;
 /// Memory from this size on has a mapping of its own.
 const SEPARATE: usize = PIECE / 4;
 const ALIGNMENT: usize = 64;
+/// Sizes of small tables: they grow by doubling.
+const FREE_LISTS: usize = 24;
 
 fn round_up(value: usize, to: usize) -> usize {
     value.div_ceil(to) * to
@@ -25,6 +27,8 @@ fn round_up(value: usize, to: usize) -> usize {
 /// The source of private and shared memory of this process.
 pub struct ProcessMemory {
     private: Piece,
+    /// What was given back and is smaller than [`SEPARATE`]: of each size a list, linked through the first word of each block.
+    free: [FreeList; FREE_LISTS],
     shared: Piece,
     /// Offset in the file of `shared.next`.
     shared_offset: u64,
@@ -37,6 +41,17 @@ pub struct ProcessMemory {
 
 // SAFETY: it is used under the lock only.
 unsafe impl Send for ProcessMemory {}
+
+/// Blocks of one size; 0 while there is none.
+#[derive(Clone, Copy)]
+struct FreeList {
+    bytes: usize,
+    first: *mut u8,
+}
+
+impl FreeList {
+    const EMPTY: Self = Self { bytes: 0, first: null_mut() };
+}
 
 #[derive(Clone, Copy)]
 struct Piece {
@@ -70,6 +85,7 @@ impl ProcessMemory {
     /// No memory at all.
     pub const NONE: Self = Self {
         private: Piece::EMPTY,
+        free: [FreeList::EMPTY; FREE_LISTS],
         shared: Piece::EMPTY,
         shared_offset: 0,
         last_page: null_mut(),
@@ -100,6 +116,27 @@ impl ProcessMemory {
         };
         header.arena_next.store(used as u64, Relaxed);
         Some((memory, header))
+    }
+
+    /// A block that was given back, zeroed again.
+    fn reuse(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        let list = self.free.iter_mut().find(|list| list.bytes == bytes)?;
+        let block = NonNull::new(list.first)?;
+        // SAFETY: a block of ours of that size, aligned to ALIGNMENT, that nobody uses; its first word leads to the next.
+        unsafe {
+            list.first = block.cast::<*mut u8>().read();
+            block.write_bytes(0, bytes);
+        }
+        Some(block)
+    }
+
+    /// Keeps a block for [`ProcessMemory::reuse`]. Should there be more sizes than lists, it is lost.
+    fn keep(&mut self, block: NonNull<u8>, bytes: usize) {
+        let Some(list) = self.free.iter_mut().find(|list| list.bytes == bytes || list.bytes == 0) else { return };
+        list.bytes = bytes;
+        // SAFETY: the caller of `give_back` says that nobody uses it any more; it is at least ALIGNMENT bytes long, and aligned.
+        unsafe { block.cast::<*mut u8>().write(list.first) };
+        list.first = block.as_ptr();
     }
 
     /// Maps the next `bytes` of the file, whole pages. Returns where, and their offset.
@@ -146,7 +183,7 @@ fn unmap(start: *mut u8, bytes: usize) {
 unsafe impl Memory for ProcessMemory {
     fn private(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         let bytes = round_up(bytes.max(1), ALIGNMENT);
-        if let Some(taken) = self.private.take(bytes) {
+        if let Some(taken) = self.reuse(bytes).or_else(|| self.private.take(bytes)) {
             return Some(taken);
         }
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -181,9 +218,12 @@ unsafe impl Memory for ProcessMemory {
     }
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, bytes: usize) {
-        // What shares a piece stays: all such tables together are no larger than the first that does not.
+        let bytes = round_up(bytes.max(1), ALIGNMENT);
         if bytes >= SEPARATE {
             unmap(start.as_ptr(), round_up(bytes, PAGE));
+        } else {
+            // Each thread that ends leaves its stack: they were lost once, 2 KiB a thread.
+            self.keep(start, bytes);
         }
     }
 
