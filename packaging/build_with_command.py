@@ -6,11 +6,20 @@
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
-import maturin
-from maturin import get_requires_for_build_sdist, get_requires_for_build_wheel  # noqa: F401
-from maturin import build_sdist  # noqa: F401
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    # Before maturin says it in other words, after a minute of compiling.
+    sys.exit(
+        "memlens cannot be installed in a free-threaded CPython yet: install it in a build with the GIL, "
+        "whose command records this one too (memlens run --python %s)" % getattr(sys, "_base_executable", sys.executable)
+    )
+
+import maturin  # noqa: E402
+from maturin import get_requires_for_build_sdist, get_requires_for_build_wheel  # noqa: E402, F401
+from maturin import build_sdist  # noqa: E402, F401
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "target" / "wheel-data"

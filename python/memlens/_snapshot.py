@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 from typing import NamedTuple, Optional
@@ -129,14 +130,16 @@ class Grown(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """How much the objects explain; ``traced`` is tracemalloc's count, if it was tracing."""
+    """How much of the memory the objects explain, in bytes.
+
+    ``heap`` is what malloc and pymalloc themselves count (None where malloc is not glibc's), ``opaque`` what of ``bytes`` no reference explains.
+    """
 
     objects: int
     bytes: int
     opaque: int
-    traced: Optional[int]
+    heap: Optional[int]
     resident: Optional[int]
-
 
 
 class Snapshot:
@@ -166,7 +169,12 @@ class Snapshot:
 
     def why(self, obj: object, count: int = 3) -> list[str]:
         """The shortest paths from what is alive by itself (a module, a frame, C) to the object, as names to paste."""
-        return self._known(self._heap.why(id(obj), _positive(count)), obj)
+        paths, is_cut_short = self._known(self._heap.why(id(obj), _positive(count)), obj)
+        if is_cut_short:
+            import warnings
+
+            warnings.warn("the search for paths gave up in circles: there may be more of them", RuntimeWarning, stacklevel=2)
+        return paths
 
     def top(self, n: int = 10) -> list[ObjectRow]:
         """The objects that retain most; of those that only hand on to one another the innermost."""
@@ -231,9 +239,9 @@ class Snapshot:
     def _lines(self) -> Iterator[str]:
         coverage = self.coverage()
         yield f"{coverage.objects:,} objects, {bytes_text(coverage.bytes)}"
-        if coverage.traced:
-            share = 100 * coverage.bytes / coverage.traced
-            yield f"tracemalloc counts {bytes_text(coverage.traced)}: the objects explain {share:.1f} %"
+        if coverage.heap:
+            share = 100 * coverage.bytes / coverage.heap
+            yield f"the allocators count {bytes_text(coverage.heap)}: the objects explain {share:.1f} %"
         if coverage.resident:
             yield f"resident {bytes_text(coverage.resident)}"
         if coverage.opaque:
@@ -251,12 +259,14 @@ class Snapshot:
 
 
 def take(fork: bool) -> Snapshot:
-    threading, tracemalloc = sys.modules.get("threading"), sys.modules.get("tracemalloc")
-    names = {thread.ident: thread.name for thread in threading.enumerate() if thread.ident} if threading else {}
-    traced = tracemalloc.get_traced_memory()[0] if tracemalloc and tracemalloc.is_tracing() else None
+    threading = sys.modules.get("threading")
+    # A program that has not imported threading has one thread, but for those of C.
+    names = {_thread.get_ident(): "MainThread"}
+    if threading:
+        names = {thread.ident: thread.name for thread in threading.enumerate() if thread.ident}
     version = "%d.%d.%d" % sys.version_info[:3]
     command = list(getattr(sys, "orig_argv", sys.argv))
-    known = (names, os.path.dirname(__file__), version, command, traced)
+    known = (names, os.path.dirname(__file__), version, command)
     return Snapshot(_native.take(bool(fork), known))
 
 

@@ -2,7 +2,8 @@
 
 Each is `bytes(...)` on the same line as here(), which walks sys._getframe. Its size is a random multiple of 64 KiB: what
 else a line allocates comes to less than that per stack, so that whole multiples of 64 KiB tell the large blocks from the
-rest. The blocks are larger than malloc's largest mmap threshold and never written to: they cost address space only.
+rest. The blocks are larger than malloc's largest mmap threshold and never written to: they cost address space only. Smaller ones do where
+there is no GIL, and the allocator is one that writes zeros.
 
 Prints {"unit": 65536, "stacks": [[[[function, file, line], ...innermost first], units], ...]}.
 """
@@ -13,6 +14,7 @@ import json
 import random
 import re
 import sys
+import sysconfig
 import threading
 import weakref
 
@@ -20,6 +22,7 @@ UNIT = 65536
 HEADER = sys.getsizeof(b"")
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 THREADS = 3
+SIZES = (1, 8) if sysconfig.get_config_var("Py_GIL_DISABLED") else (600, 4000)
 
 seen = {}
 seen_lock = threading.RLock()  # here() may run inside itself, from a finalizer
@@ -28,7 +31,7 @@ state = threading.local()
 
 def size():
     """Of a bytes object whose block is a whole number of units."""
-    state.units = state.random.randrange(600, 4000)
+    state.units = state.random.randrange(*SIZES)
     state.left -= 1
     return state.units * UNIT - HEADER
 

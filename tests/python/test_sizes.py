@@ -121,7 +121,8 @@ def test_no_code_of_the_program_runs():
 @pytest.mark.parametrize("answer", [10**12, -5, "much", None])
 def test_a_lying_sizeof_is_not_asked(answer):
     liar = type("Liar", (list,), {"__sizeof__": lambda self: answer})
-    assert memlens.sizeof(liar()) < 200
+    # Since 3.13 the first instance of a class has room for thirty attributes.
+    assert memlens.sizeof(liar()) < 400
 
 
 def test_a_borrowed_sizeof_does_no_harm():

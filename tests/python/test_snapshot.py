@@ -35,6 +35,86 @@ def test_a_local_variable_is_named(fork):
     assert any("test_a_local_variable_is_named:" in path and path.endswith("local local_rows[0]") for path in paths)
 
 
+def line_of_caller():
+    return sys._getframe(1).f_lineno
+
+
+def test_a_frame_is_named_with_its_line(fork):
+    local_rows = [[bytes(5_000)]]
+
+    def inside():
+        return line_of_caller(), memlens.snapshot(fork=fork)
+
+    (line, snapshot), outer_line = inside(), line_of_caller()
+    paths = snapshot.why(local_rows, 10)
+    name = "test_a_frame_is_named_with_its_line"
+    assert [path for path in paths if path.startswith(f"{name}:{outer_line} ") or path == f"{name}:{outer_line} local local_rows"]
+    inner = snapshot.why(inside, 10)
+    assert any(path.startswith(f"{name}:{outer_line} local inside") for path in inner)
+    assert line == inside.__code__.co_firstlineno + 1
+
+
+class Waiting:
+    def __await__(self):
+        innermost = bytearray(7_000)
+        yield innermost
+
+
+async def coroutine():
+    in_coroutine = bytearray(6_000)
+    await Waiting()
+    return in_coroutine
+
+
+def generator():
+    in_generator = bytearray(5_000)
+    yield in_generator
+
+
+async def asynchronous_generator():
+    in_asynchronous = bytearray(4_000)
+    yield in_asynchronous
+
+
+def test_a_suspended_frame_s_variables_are_named(fork):
+    APP["generator"], APP["coroutine"], APP["agen"] = generator(), coroutine(), asynchronous_generator()
+    try:
+        value = next(APP["generator"])
+        innermost = APP["coroutine"].send(None)
+        with pytest.raises(StopIteration) as stopped:
+            APP["agen"].asend(None).send(None)
+        snapshot = memlens.snapshot(fork=fork)
+        frame = "" if sys.version_info >= (3, 11) else ".gi_frame"
+        assert f"test_snapshot.APP['generator']{frame} local in_generator" in snapshot.why(value, 10)
+        frame = "" if sys.version_info >= (3, 11) else ".ag_frame"
+        assert f"test_snapshot.APP['agen']{frame} local in_asynchronous" in snapshot.why(stopped.value.value, 10)
+        if sys.version_info >= (3, 11):
+            assert "test_snapshot.APP['coroutine'].cr_await local innermost" in snapshot.why(innermost, 10)
+            tree = memlens.size_tree(APP["coroutine"])
+            assert tree[" local in_coroutine"].deep == memlens.sizeof(bytearray(6_000))
+            assert tree[".cr_await"][" local innermost"].deep == memlens.sizeof(bytearray(7_000))
+    finally:
+        for name in ("generator", "coroutine", "agen"):
+            APP.pop(name, None)
+
+
+def test_a_traceback_s_variables_are_named(fork):
+    def fail():
+        in_traceback = bytearray(8_000)
+        raise ValueError(len(in_traceback))
+
+    try:
+        fail()
+    except ValueError as error:
+        APP["error"] = error
+    try:
+        kept = APP["error"].__traceback__.tb_next.tb_frame.f_locals["in_traceback"]
+        paths = memlens.snapshot(fork=fork).why(kept, 10)
+        assert any(".tb_frame local in_traceback" in path for path in paths), paths
+    finally:
+        del APP["error"]
+
+
 def test_another_threads_variable_is_named(fork):
     ready, done = threading.Event(), threading.Event()
     made = []
@@ -223,13 +303,30 @@ def test_a_truncated_file_is_refused(tmp_path):
 def test_most_of_what_is_traced_is_explained():
     code = (
         "import tracemalloc, sys, json, argparse, collections, memlens\n"
-        "rows = [{'a': i, 'b': str(i)} for i in range(50_000)]\n"
-        "coverage = memlens.snapshot().coverage()\n"
-        "print(coverage.bytes, coverage.traced)"
+        "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
+        "traced = tracemalloc.get_traced_memory()[0]\n"
+        "print(memlens.snapshot().coverage().bytes, traced)"
     )
     run = [sys.executable, "-X", "tracemalloc=1", "-c", code]
     explained, traced = map(int, subprocess.run(run, stdout=subprocess.PIPE, check=True).stdout.split())
     assert 0.95 * traced < explained < 1.05 * traced
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_coverage_is_held_against_what_the_allocators_count(fork):
+    code = (
+        "import sys, json, argparse, collections, memlens\n"
+        f"before = memlens.snapshot(fork={fork}).coverage()\n"
+        "rows = [{'a': i, 'b': str(i)} for i in range(100_000)]\n"
+        "large = bytes(50_000_000)\n"
+        f"after = memlens.snapshot(fork={fork}).coverage()\n"
+        "print(after.bytes - before.bytes, after.heap - before.heap, after.bytes, after.heap)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout
+    grown, grown_heap, explained, heap = map(int, output.split())
+    assert grown > 70_000_000
+    assert 0.97 * grown_heap < grown < 1.01 * grown_heap
+    assert 0.95 * heap < explained < 1.01 * heap
 
 
 def test_the_program_s_children_are_its_own(tmp_path):

@@ -19,11 +19,12 @@ pub fn run_heap(arguments: &[String]) -> Outcome {
 
 pub fn run(arguments: &[String]) -> Outcome {
     let mut arguments = arguments.to_vec();
+    let script = if shell::take_flag(&mut arguments, "--scaling") { "bench/scaling.py" } else { "bench/run.py" };
     let named = shell::take_values(&mut arguments, "--python")?.pop();
     let interpreter = named.map_or_else(Interpreter::default_one, |name| Interpreter::named(&name))?;
     let python = venv::python_with("bench", &interpreter, &shell::root().join("bench/requirements.txt"))?;
     shell::build_release()?;
     let mut command = Command::new(python);
-    command.arg(shell::root().join("bench/run.py")).arg("--memlens").arg(shell::memlens()).args(arguments);
+    command.arg(shell::root().join(script)).arg("--memlens").arg(shell::memlens()).args(arguments);
     shell::run(&mut command)
 }

@@ -1,13 +1,16 @@
 //! Which CPythons this machine has.
 use crate::shell::Outcome;
-use crate::sid;
+use crate::{free_threaded, sid};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The minor versions of Python 3 that memlens records.
 pub const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 8..=15;
 
-/// Asks an interpreter who it is. A free-threaded build says so in its version, for it is not supported yet.
+/// The minor versions of which it records free-threaded builds as well.
+const FREE_THREADED_MINORS: std::ops::RangeInclusive<u32> = 13..=13;
+
+/// Asks an interpreter who it is.
 const PROBE: &str = "import platform, sys, sysconfig; print(platform.python_implementation(), \
      '%d %d %d' % sys.version_info[:3], int(bool(sysconfig.get_config_var('Py_GIL_DISABLED'))), sys.executable)";
 
@@ -20,12 +23,14 @@ pub struct Interpreter {
     pub minor: u32,
     /// 1 of "3.12.1".
     pub micro: u32,
+    /// Whether it is a build without the GIL.
+    pub is_free_threaded: bool,
 }
 
 impl Interpreter {
-    /// "3.12.1".
+    /// "3.12.1", "3.13.15t" where it is free-threaded.
     pub fn version(&self) -> String {
-        format!("3.{}.{}", self.minor, self.micro)
+        format!("3.{}.{}{}", self.minor, self.micro, if self.is_free_threaded { "t" } else { "" })
     }
 
     /// The interpreter that a user names, or why it will not do.
@@ -50,6 +55,17 @@ pub fn named_or_all(names: &[String]) -> Outcome<Vec<Interpreter>> {
     if found.is_empty() { Err("no CPython 3.8 to 3.15 found".into()) } else { Ok(found) }
 }
 
+/// Free-threaded ones, one of each minor version of which they are supported.
+pub fn free_threaded() -> Vec<Interpreter> {
+    let named = FREE_THREADED_MINORS.map(|minor| PathBuf::from(format!("python3.{minor}t")));
+    let mut found: Vec<Interpreter> = Vec::new();
+    for candidate in free_threaded::interpreter().into_iter().chain(named).chain(installed()) {
+        let interpreter = probe(&candidate).filter(|interpreter| interpreter.is_free_threaded);
+        found.extend(interpreter.filter(|one| found.iter().all(|known| known.minor != one.minor)));
+    }
+    found
+}
+
 /// One interpreter of each supported minor version, oldest first; `python3` on PATH is preferred for its own version.
 fn all() -> Vec<Interpreter> {
     let mut found: Vec<Interpreter> = Vec::new();
@@ -57,7 +73,7 @@ fn all() -> Vec<Interpreter> {
         let Some(interpreter) = probe(&candidate) else {
             continue;
         };
-        if found.iter().all(|known| known.minor != interpreter.minor) {
+        if !interpreter.is_free_threaded && found.iter().all(|known| known.minor != interpreter.minor) {
             found.push(interpreter);
         }
     }
@@ -77,6 +93,14 @@ pub fn other_builds(tested: &[Interpreter]) -> Vec<Interpreter> {
 fn candidates() -> Vec<PathBuf> {
     let mut paths = vec![PathBuf::from("python3")];
     paths.extend(SUPPORTED_MINORS.map(|minor| PathBuf::from(format!("python3.{minor}"))));
+    paths.extend(installed());
+    paths.extend(sid::interpreters());
+    paths
+}
+
+/// What pyenv and uv have installed.
+fn installed() -> Vec<PathBuf> {
+    let mut paths = Vec::new();
     for folder in installation_folders() {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
@@ -85,7 +109,6 @@ fn candidates() -> Vec<PathBuf> {
         installed.sort();
         paths.extend(installed.into_iter().filter(|path| path.exists()));
     }
-    paths.extend(sid::interpreters());
     paths
 }
 
@@ -110,8 +133,10 @@ fn parse_probe(answer: &str) -> Option<Interpreter> {
     let mut number = || words.next()?.parse::<u32>().ok();
     let (major, minor, micro, is_free_threaded) = (number()?, number()?, number()?, number()?);
     let path = PathBuf::from(words.next()?);
-    let is_supported = is_cpython && major == 3 && SUPPORTED_MINORS.contains(&minor) && is_free_threaded == 0;
-    is_supported.then_some(Interpreter { path, minor, micro })
+    let is_free_threaded = is_free_threaded != 0;
+    let minors = if is_free_threaded { FREE_THREADED_MINORS } else { SUPPORTED_MINORS };
+    let is_supported = is_cpython && major == 3 && minors.contains(&minor);
+    is_supported.then_some(Interpreter { path, minor, micro, is_free_threaded })
 }
 
 #[cfg(test)]
@@ -120,15 +145,19 @@ mod tests {
 
     #[test]
     fn a_cpython_is_taken_with_its_path() {
-        let expected = Interpreter { path: "/opt/my python/bin/python3".into(), minor: 12, micro: 1 };
+        let path = PathBuf::from("/opt/my python/bin/python3");
+        let expected = Interpreter { path: path.clone(), minor: 12, micro: 1, is_free_threaded: false };
         assert_eq!(parse_probe("CPython 3 12 1 0 /opt/my python/bin/python3\n"), Some(expected));
+        let expected = Interpreter { path, minor: 13, micro: 15, is_free_threaded: true };
+        assert_eq!(expected.version(), "3.13.15t");
+        assert_eq!(parse_probe("CPython 3 13 15 1 /opt/my python/bin/python3\n"), Some(expected));
     }
 
     #[test]
     fn others_are_left() {
         assert_eq!(parse_probe("PyPy 3 10 1 0 /usr/bin/pypy3\n"), None);
         assert_eq!(parse_probe("CPython 3 7 16 0 /usr/bin/python3.7\n"), None);
-        assert_eq!(parse_probe("CPython 3 13 0 1 /usr/bin/python3.13t\n"), None);
+        assert_eq!(parse_probe("CPython 3 14 0 1 /usr/bin/python3.14t\n"), None);
         assert_eq!(parse_probe(""), None);
     }
 }

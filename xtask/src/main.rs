@@ -6,6 +6,7 @@
 
 mod bench;
 mod flights;
+mod free_threaded;
 mod interpreter;
 mod matrix;
 mod package;
@@ -29,7 +30,9 @@ Usage: cargo xtask <COMMAND>
   hazards [--python P]... [--runs N]   the ways to die and the limits, several runs in a row (10)
   fuzz    [reader|collector] [--minutes N]  captures and shared tables changed at random (10 minutes each)
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
+  free-threaded                        compiles a CPython 3.13 without the GIL (some minutes), which the tests then use
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
+  package [--python P]...              only the tests of the Python package
   wheels                               the Python package as one wheel, checked by auditwheel
   scoreboard [--python P] [...]        sizes and speed beside pympler, guppy3 and objsize; writes docs/scoreboard.md
   bench-heap                           ten million made-up objects through memlens-heap
@@ -50,7 +53,9 @@ fn main() -> ExitCode {
         "fuzz" => soak::run_fuzz(rest),
         "hazards" => soak::run_hazards(rest),
         "sid" => sid::run_command(rest),
+        "free-threaded" => free_threaded::run_command(rest),
         "bench" => bench::run(rest),
+        "package" => package::run_tests(rest),
         "wheels" => package::run_wheels(rest),
         "scoreboard" => package::run_scoreboard(rest),
         "bench-heap" => bench::run_heap(rest),

@@ -27,7 +27,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     let greenlets = suite::with_greenlets(&machine.interpreters);
     let mut rows = Vec::new();
     for interpreter in machine.interpreters.iter().chain(&machine.builds) {
-        let environment = greenlets.iter().find(|with| with.minor == interpreter.minor);
+        let is_same = |with: &&Interpreter| with.minor == interpreter.minor && !interpreter.is_free_threaded;
+        let environment = greenlets.iter().find(is_same);
         let is_first = machine.interpreters.contains(interpreter);
         rows.push(row(interpreter, is_first, environment.filter(|_| is_first), &checking_agent)?);
     }

@@ -10,7 +10,7 @@ const BUILD: &str = "import sys; sys.path.insert(0, 'packaging'); import build_w
      print(build_with_command.build_wheel(sys.argv[1]))";
 
 /// Minor versions on which the tests run with pandas, pyarrow and polars too; elsewhere with numpy alone, for the time it takes.
-const WITH_DATA: [u32; 2] = [10, 13];
+const WITH_DATA: [u32; 2] = [10, 14];
 
 /// `cargo xtask wheels`: one wheel for every CPython from 3.9 on, checked and tagged by auditwheel.
 pub fn run_wheels(arguments: &[String]) -> Outcome {
@@ -33,14 +33,22 @@ pub fn run_scoreboard(arguments: &[String]) -> Outcome {
     shell::run(&mut command)
 }
 
-/// Minor versions that the package is for, so far: 3.14's frames are not named in its snapshots yet.
-const PACKAGED: std::ops::RangeInclusive<u32> = 9..=13;
+/// `cargo xtask package`: the package's tests alone.
+pub fn run_tests(arguments: &[String]) -> Outcome {
+    let mut arguments = arguments.to_vec();
+    let names = shell::take_values(&mut arguments, "--python")?;
+    shell::refuse_rest(&arguments)?;
+    check(&interpreter::named_or_all(&names)?)
+}
+
+/// Minor versions that the package is for.
+const PACKAGED: std::ops::RangeInclusive<u32> = 9..=14;
 
 /// The package's tests on each interpreter that it is for.
 pub fn check(interpreters: &[Interpreter]) -> Outcome {
     let wheel = build_wheel()?;
     let mut failed = Vec::new();
-    for interpreter in interpreters.iter().filter(|interpreter| PACKAGED.contains(&interpreter.minor)) {
+    for interpreter in interpreters.iter().filter(|one| PACKAGED.contains(&one.minor) && !one.is_free_threaded) {
         if let Err(message) = check_on(interpreter, &wheel) {
             failed.push(message);
         }
@@ -70,7 +78,7 @@ fn check_types(python: &Path) -> Outcome {
 fn build_wheel() -> Outcome<PathBuf> {
     // The newest: maturin and auditwheel no longer run on the oldest.
     let is_packaged = |interpreter: &Interpreter| PACKAGED.contains(&interpreter.minor);
-    let newest = interpreter::named_or_all(&[])?.into_iter().rfind(is_packaged).ok_or("no CPython 3.9 to 3.13")?;
+    let newest = interpreter::named_or_all(&[])?.into_iter().rfind(is_packaged).ok_or("no CPython 3.9 to 3.14")?;
     let python = venv::python_with("build", &newest, &shell::root().join("packaging/requirements.txt"))?;
     let raw = emptied(&shell::target().join("wheels/raw"))?;
     let mut build = with_tools(&python);

@@ -26,6 +26,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
     tests.env("MEMLENS_TEST_GREENLETS", paths(&with_greenlets(&interpreters)));
+    tests.env("MEMLENS_TEST_SERVICES", paths(&with_services(&interpreters)));
     let outcome = shell::run(&mut tests);
     eprintln!(
         "
@@ -37,7 +38,7 @@ pub fn run(arguments: &[String]) -> Outcome {
 
 /// What there is to test on.
 pub struct Machine {
-    /// One interpreter of each minor version.
+    /// One interpreter of each minor version, and free-threaded ones after them.
     pub interpreters: Vec<Interpreter>,
     /// Other builds of these versions.
     pub builds: Vec<Interpreter>,
@@ -52,7 +53,8 @@ impl Machine {
         if let Err(reason) = sid::make() {
             eprintln!("CPython 3.14 and 3.15 from Debian are left out: {reason}");
         }
-        let interpreters = interpreter::named_or_all(names)?;
+        let mut interpreters = interpreter::named_or_all(names)?;
+        interpreters.extend(interpreter::free_threaded());
         let builds = interpreter::other_builds(&interpreters);
         Ok(Self { interpreters, builds })
     }
@@ -62,13 +64,23 @@ impl Machine {
 pub fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
     let requirements = shell::root().join("tests/programs/greenlet_requirements.txt");
     let mut environments = Vec::new();
-    for interpreter in interpreters.iter().filter(|interpreter| !matches!(interpreter.minor, 9 | 10)) {
+    for interpreter in interpreters.iter().filter(|one| !matches!(one.minor, 9 | 10) && !one.is_free_threaded) {
         match venv::python_with("greenlet", interpreter, &requirements) {
             Ok(path) => environments.push(Interpreter { path, ..interpreter.clone() }),
             Err(reason) => eprintln!("greenlets are not tested on {}: {reason}", interpreter.version()),
         }
     }
     environments
+}
+
+/// An environment with gunicorn and joblib, of the flights test's interpreter: what they do with processes is theirs, not its.
+fn with_services(interpreters: &[Interpreter]) -> Vec<Interpreter> {
+    let requirements = shell::root().join("tests/programs/process_requirements.txt");
+    let made = default_of(interpreters).and_then(|interpreter| {
+        let path = venv::python_with("services", &interpreter, &requirements)?;
+        Ok(Interpreter { path, ..interpreter })
+    });
+    made.map_err(|reason| eprintln!("gunicorn and joblib are not tested: {reason}")).into_iter().collect()
 }
 
 /// The agent that holds every stack against a full walk, apart from the others' target folder.
@@ -101,7 +113,9 @@ fn has_component(name: &str) -> bool {
 /// The flights test runs on `python3` if that is among the interpreters, else on the newest.
 fn default_of(interpreters: &[Interpreter]) -> Outcome<Interpreter> {
     let default = Interpreter::default_one().ok().filter(|default| interpreters.contains(default));
-    default.or_else(|| interpreters.last().cloned()).ok_or_else(|| "no interpreter".into())
+    default
+        .or_else(|| interpreters.iter().rfind(|one| !one.is_free_threaded).cloned())
+        .ok_or_else(|| "no interpreter".into())
 }
 
 /// Their paths, as the tests want them.
@@ -114,9 +128,12 @@ pub fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
 fn machine(interpreters: &[Interpreter], builds: &[Interpreter]) -> String {
     let mut text = String::from("interpreters:");
     for minor in interpreter::SUPPORTED_MINORS {
-        let found = interpreters.iter().find(|interpreter| interpreter.minor == minor);
+        let found = interpreters.iter().find(|one| one.minor == minor && !one.is_free_threaded);
         let path = found.map_or_else(|| "not found".into(), |interpreter| interpreter.path.display().to_string());
         text.push_str(&format!("\n  3.{minor:<3} {path}"));
+    }
+    for interpreter in interpreters.iter().filter(|one| one.is_free_threaded) {
+        text.push_str(&format!("\n  without the GIL {:8} {}", interpreter.version(), interpreter.path.display()));
     }
     for build in builds {
         text.push_str(&format!("\n  other build {:8} {}", build.version(), build.path.display()));

@@ -14,12 +14,13 @@ use crate::lock::Lock;
 use crate::process_memory::ProcessMemory;
 use crate::stack::{Lines, Stack};
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
+use crate::thread_name::{self, ThreadName};
 use crate::{connect, event, hook_python, python, real, thread};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use libc::c_void;
 use memlens_cpython::line_table::LineCursor;
@@ -39,12 +40,12 @@ const RECORDING: u32 = 2;
 const OFF: u32 = 3;
 const FORKED: u32 = 4;
 
-/// [`VALIDITY`] while nothing is recorded; no thread ever sees it.
-const NOT_RECORDING: u64 = u64::MAX;
+/// [`VALIDITY`] while nothing is recorded; no thread ever has it.
+const NOT_RECORDING: u32 = u32::MAX;
 
 static STATE: AtomicU32 = AtomicU32::new(UNSTARTED);
-/// The validity in the upper half; below it what [`Thread::inside`] must be: [`OUTSIDE`].
-static VALIDITY: AtomicU64 = AtomicU64::new(NOT_RECORDING);
+/// What [`Thread::validity`] must be; neither 0 nor, while a recording runs, [`NOT_RECORDING`].
+static VALIDITY: AtomicU32 = AtomicU32::new(NOT_RECORDING);
 /// Validities that there were.
 static VALIDITIES: AtomicU32 = AtomicU32::new(0);
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -67,17 +68,19 @@ pub struct Writer {
     pub lane: Lane,
     /// (parent, instruction) → node or site.
     pub keys: KeyTable,
-    /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid.
+    /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid where there is a GIL.
     pub code_epoch: u32,
     /// Whether this is lane 0's.
     pub is_main: bool,
+    /// The writing thread's name, for what it does outside all Python frames.
+    pub name: ThreadName,
     next_free: *mut Writer,
 }
 
 /// Lane 0's writer, in place: one load less on the way to each of its fields.
 struct WriterPlace(UnsafeCell<MaybeUninit<Writer>>);
 
-// SAFETY: it is written while the process starts to record and then used by whoever holds the GIL.
+// SAFETY: it is written while the process starts to record and then used by whoever holds the GIL, or by the main thread where there is none.
 unsafe impl Sync for WriterPlace {}
 
 /// What the cold paths need.
@@ -129,8 +132,8 @@ pub fn advance_code_epoch() {
 
 /// Every thread will look once more whether what it has is still right.
 fn renew_validity() {
-    let next = VALIDITIES.fetch_add(1, Relaxed).wrapping_add(1);
-    VALIDITY.store(u64::from(next) << 32 | u64::from(OUTSIDE), Relaxed);
+    let next = VALIDITIES.fetch_add(1, Relaxed) % (NOT_RECORDING - 1) + 1;
+    VALIDITY.store(next, Relaxed);
 }
 
 /// Whether the interpreter has ever been seen at work in this process.
@@ -159,13 +162,16 @@ pub fn enter() -> Option<Handle> {
 }
 
 /// [`enter`] in the usual case. `None` also where [`enter_slow`] can help.
+///
+/// Two loads of four bytes: one of eight, over the four that the hook before has just stored, would have to wait until those are in the
+/// cache (store forwarding fails; measured: a fifth of all the time in the agent).
 #[inline(always)]
 pub fn open_thread() -> Option<Handle> {
     let handle = Handle::current();
     let thread = handle.state();
-    // One load: the two fields are neighbours.
-    let seen = u64::from(thread.validity) << 32 | u64::from(thread.inside);
-    (seen == VALIDITY.load(Relaxed)).then_some(handle)
+    // SAFETY: a field of the thread's own; volatile so that the compiler does not make one load of both.
+    let inside = unsafe { (&raw const thread.inside).read_volatile() };
+    (inside == OUTSIDE && thread.validity == VALIDITY.load(Relaxed)).then_some(handle)
 }
 
 /// [`enter`] for a thread that is new, or inside, or has not noticed a change yet.
@@ -193,7 +199,7 @@ pub fn enter_slow() -> Option<Handle> {
     let is_ready = thread.generation == GENERATION.load(Relaxed) || set_up_thread(thread);
     if validity != NOT_RECORDING {
         // What has changed since is found at the next event.
-        thread.validity = (validity >> 32) as u32;
+        thread.validity = validity;
     }
     thread.stack.distrust();
     thread.inside = OUTSIDE;
@@ -280,6 +286,7 @@ fn set_up_process(begun: Option<()>) {
         return;
     }
     MAIN_THREAD.store(thread::pthread_self(), Relaxed);
+    thread_name::begin();
     header().status.store(STATUS_RECORDING, Release);
     GENERATION.fetch_add(1, Relaxed);
     renew_validity();
@@ -314,7 +321,7 @@ fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option
     let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
     slot.store(offset, Release);
     header.lane_count.store(index + 1, Release);
-    Some(Writer { lane, keys, code_epoch: code_epoch(), is_main, next_free: null_mut() })
+    Some(Writer { lane, keys, code_epoch: code_epoch(), is_main, name: ThreadName::UNKNOWN, next_free: null_mut() })
 }
 
 /// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.
@@ -334,10 +341,17 @@ pub fn take_writer() -> Option<NonNull<Writer>> {
             }
         };
         // SAFETY: as above, or fresh; gettid has no preconditions.
+        unsafe { (*writer.as_ptr()).name = ThreadName::UNKNOWN };
+        // SAFETY: as above.
         unsafe { writer.as_ref().lane.shared().thread.store(libc::gettid() as u32, Relaxed) };
         Some(writer)
     })
     .flatten()
+}
+
+/// The calling thread's own lane, in an interpreter without a GIL: lane 0 is the main thread's, which many programs have alone.
+pub fn take_own_writer() -> Option<NonNull<Writer>> {
+    if is_main_thread() { NonNull::new(main_writer()) } else { take_writer() }
 }
 
 /// A thread ends: its lane can serve another.
@@ -348,7 +362,7 @@ extern "C" fn thread_exits(thread: *mut c_void) {
         return;
     }
     thread.inside = IN_RECORDER;
-    if let Some(mut writer) = NonNull::new(thread.writer) {
+    if let Some(mut writer) = NonNull::new(thread.writer).filter(|writer| writer.as_ptr() != main_writer()) {
         with_cold(|cold| {
             // SAFETY: this thread's own writer, which it gives up here.
             unsafe {
@@ -357,8 +371,8 @@ extern "C" fn thread_exits(thread: *mut c_void) {
             }
             cold.free_writers = writer.as_ptr();
         });
-        thread.writer = null_mut();
     }
+    thread.writer = null_mut();
     with_cold(|cold| thread.stack.give_back(&mut cold.memory));
     // A later destructor may allocate: then the thread is set up once more.
     (thread.generation, thread.validity) = (0, 0);

@@ -2,11 +2,15 @@
 use crate::process_memory::ProcessMemory;
 use crate::python;
 use core::mem::{MaybeUninit, size_of, zeroed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libc::{c_int, c_void};
 use memlens_format::shared::{COLLECTOR_ENV, Header, Hello, SHARED_MAGIC, SHARED_VERSION, Welcome};
 
 /// How long the collector may take to answer. It sits in a poll loop; a longer silence means that it is stopped or dead.
 const PATIENCE_S: i64 = 5;
+
+/// The process that this memory was recorded in last: in a forked child the one that forked it, whoever has adopted the child since.
+static RECORDED: AtomicU32 = AtomicU32::new(0);
 
 /// A descriptor that closes itself.
 struct Descriptor(c_int);
@@ -22,7 +26,11 @@ impl Drop for Descriptor {
 pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Header)> {
     let socket = open_socket()?;
     // SAFETY: neither call has preconditions.
-    let (pid, parent_pid) = unsafe { (libc::getpid() as u32, libc::getppid() as u32) };
+    let (pid, adopter) = unsafe { (libc::getpid() as u32, libc::getppid() as u32) };
+    let parent_pid = match RECORDED.swap(pid, Relaxed) {
+        0 => adopter,
+        forker => forker,
+    };
     let hello = Hello {
         magic: SHARED_MAGIC,
         version: SHARED_VERSION,

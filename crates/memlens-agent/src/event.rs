@@ -9,7 +9,7 @@ use crate::thread::{self, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V314, V314Early, V315};
+use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V313FreeThreaded, V314, V314Early, V315};
 use memlens_format::Allocator;
 use memlens_recorder::lane::Lane;
 use memlens_recorder::live_table::Taken;
@@ -58,6 +58,7 @@ pub fn choose(python: &python::Found) {
         9 => events_of!(V39),
         10 => events_of!(V310),
         11 => events_of!(V311),
+        13 if python.is_free_threaded => events_of!(V313FreeThreaded),
         13 => events_of!(V313),
         14 if python.micro() < 5 => events_of!(V314Early),
         14 => events_of!(V314),
@@ -67,8 +68,38 @@ pub fn choose(python: &python::Found) {
     CHOSEN.store((&raw const *events).cast_mut(), Relaxed);
 }
 
-/// Lane 0's writer and the site of `kind` at the running line, if the calling thread holds the GIL and nothing has changed since its
-/// last event but the instruction.
+/// Who writes when everything was found as at the last event: lane 0's writer; where there is no GIL the thread's own.
+#[inline(always)]
+fn writer_of<V: Layout>(thread: &Thread) -> *mut Writer {
+    if V::HAS_GIL { agent::main_writer() } else { thread.writer }
+}
+
+/// Whether the writer has the counters of both sites where [`count_allocated`] and [`count_released`] look for them.
+#[inline(always)]
+fn is_at_hand<V: Layout>(writer: &Writer, site: u32, other: u32) -> bool {
+    if V::HAS_GIL { Lane::is_near(site.max(other)) } else { writer.lane.has(site) && writer.lane.has(other) }
+}
+
+#[inline(always)]
+fn count_allocated<V: Layout>(writer: &Writer, site: u32, size: u64) {
+    if V::HAS_GIL {
+        writer.lane.allocated_near(site, size);
+    } else {
+        writer.lane.allocated(site, size, true);
+    }
+}
+
+#[inline(always)]
+fn count_released<V: Layout>(writer: &Writer, owner: u32, here: u32, size: u64, temporary: impl FnOnce() -> bool) {
+    if V::HAS_GIL {
+        writer.lane.released_near(owner, here, size, temporary);
+    } else {
+        writer.lane.released(owner, here, size, 1, temporary(), true);
+    }
+}
+
+/// The writer and the site of `kind` at the running line, if the calling thread holds the GIL (or is attached, where there is none) and
+/// nothing has changed since its last event but the instruction.
 ///
 /// Budget: two loads and a branch before the stack. What is needed is then read through the *known* thread state, which was
 /// just seen to be the running one: so the processor goes on without waiting for the interpreter's own pointer.
@@ -78,10 +109,10 @@ fn usual<V: Layout>(thread: &Thread, kind: Kind) -> Option<(&'static Writer, u32
     // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest; the hook
     // that called has found it open.
     unsafe {
-        let writer = &*agent::main_writer();
+        let writer = &*writer_of::<V>(thread);
         let site = stack::usual_site::<V>(&thread.stack, writer, tstate, kind)?;
         #[cfg(feature = "check-stacks")]
-        stack::check::usual_holds::<V>(&thread.stack, &mut *agent::main_writer());
+        stack::check::usual_holds::<V>(&thread.stack, &mut *writer_of::<V>(thread));
         Some((writer, site))
     }
 }
@@ -92,7 +123,10 @@ fn with_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writ
     let tstate = known_running::<V>(thread)?;
     // SAFETY: as in `usual`.
     unsafe {
-        let writer = &mut *agent::main_writer();
+        let writer = &mut *writer_of::<V>(thread);
+        if !V::HAS_GIL {
+            stack::refresh_keys(writer);
+        }
         let site = stack::site::<V>(&mut thread.stack, writer, tstate, kind)?;
         Some((writer, site))
     }
@@ -126,9 +160,12 @@ fn is_own<V: Layout>(tstate: *const c_void) -> bool {
         || unsafe { tstate.byte_add(V::TSTATE_THREAD_ID).cast::<usize>().read() } == thread::pthread_self()
 }
 
-/// No GIL, or a thread state that was not met before.
+/// The GIL is not held, or there is none, or a thread state that was not met before.
 #[inline(never)]
 fn elsewhere<V: Layout>(thread: &mut Thread, tstate: *const c_void, kind: Kind) -> Option<(&'static Writer, u32)> {
+    if !V::HAS_GIL {
+        return free_threaded::<V>(thread, tstate, kind);
+    }
     let functions = python::found();
     if functions.slot_by_call {
         // The slot is a copy that nobody keeps up to date.
@@ -171,12 +208,47 @@ fn without_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static W
     // SAFETY: the writer is this thread's; the frames of its own thread state do not change while it is here.
     unsafe {
         let writer = &mut *thread.writer;
-        if writer.code_epoch != agent::code_epoch() {
-            writer.keys.clear();
-            writer.code_epoch = agent::code_epoch();
-        }
+        stack::refresh_keys(writer);
         stack::site::<V>(&mut thread.stack, writer, tstate, kind).map(|site| (&*writer, site))
     }
+}
+
+/// An event of a thread of an interpreter without a GIL that is not attached (it waits, or runs code that is not Python's), or whose thread state was
+/// not met before.
+#[inline(never)]
+fn free_threaded<V: Layout>(thread: &mut Thread, slot: *const c_void, kind: Kind) -> Option<(&'static Writer, u32)> {
+    let writer = own_writer(thread)?;
+    let slot_by_call = python::found().slot_by_call;
+    let attached = if slot_by_call { python::running_tstate() } else { slot };
+    let tstate = match () {
+        () if attached.is_null() && agent::python_seen() => python::own_tstate(),
+        () => attached,
+    };
+    if !attached.is_null() {
+        agent::set_python_seen();
+        if !slot_by_call {
+            thread.known_tstate = attached;
+            // While it starts, and so alone: to look takes a lock of the interpreter's, and who waits for that in the middle of an allocation
+            // would be detached.
+            if agent::is_main_thread() {
+                crate::hook_python::check();
+            }
+        }
+    }
+    // SAFETY: the writer is this thread's; the frames of its own thread state do not change while it is here.
+    unsafe {
+        let writer = &mut *writer;
+        stack::refresh_keys(writer);
+        stack::site::<V>(&mut thread.stack, writer, tstate, kind).map(|site| (&*writer, site))
+    }
+}
+
+/// The writer of a thread where there is no GIL.
+fn own_writer(thread: &mut Thread) -> Option<*mut Writer> {
+    if thread.writer.is_null() {
+        thread.writer = agent::take_own_writer()?.as_ptr();
+    }
+    Some(thread.writer)
 }
 
 /// A block was allocated, or not if it is null. Closes the hook and hands the block back.
@@ -186,10 +258,10 @@ pub fn allocated<V: Layout>(thread: &mut Thread, block: *mut c_void, size: usize
     thread.last_allocation = address(block);
     if !block.is_null()
         && let Some((writer, site)) = usual::<V>(thread, Kind::allocation(allocator))
-        && Lane::is_near(site)
+        && is_at_hand::<V>(writer, site, site)
         && LIVE.insert(address(block), site, size as u64)
     {
-        writer.lane.allocated_near(site, size as u64);
+        count_allocated::<V>(writer, site, size as u64);
         thread.inside = OUTSIDE;
         return block;
     }
@@ -207,10 +279,10 @@ fn allocated_moved<V: Layout>(
 ) -> *mut c_void {
     if !block.is_null() {
         if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator))
-            && Lane::is_near(site)
+            && is_at_hand::<V>(writer, site, site)
             && LIVE.insert(address(block), site, size as u64)
         {
-            writer.lane.allocated_near(site, size as u64);
+            count_allocated::<V>(writer, site, size as u64);
         } else {
             allocated_rare::<V>(thread, address(block), size, allocator);
         }
@@ -238,7 +310,7 @@ fn refused<V: Layout>(thread: &mut Thread, size: usize, allocator: Allocator) {
     header.refused_time_ns.store(now, Relaxed);
 }
 
-/// No GIL, a new leaf of the table, a rare kind of block, or one of a site beyond the first thousands.
+/// A thread without the GIL, a new leaf of the table, a rare kind of block, or one of a site beyond the first thousands.
 #[inline(never)]
 fn allocated_rare<V: Layout>(thread: &mut Thread, address: usize, size: usize, allocator: Allocator) {
     let Some((writer, site)) = here::<V>(thread, Kind::allocation(allocator)) else { return lost(size) };
@@ -282,10 +354,10 @@ pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
     thread.inside = IN_RECORDER;
     if let Some(block) = LIVE.plain(address)
         && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
-        && Lane::is_near(here.max(block.site()))
+        && is_at_hand::<V>(writer, here, block.site())
     {
         let (owner, size) = (block.site(), block.take());
-        return writer.lane.released_near(owner, here, size, || thread.last_allocation == address);
+        return count_released::<V>(writer, owner, here, size, || thread.last_allocation == address);
     }
     let taken = take(thread, address);
     released_moved::<V>(thread, address, taken);
@@ -337,9 +409,9 @@ pub fn resized_inside(
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()
         && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
-        && Lane::is_near(here.max(taken.site()))
+        && is_at_hand::<V>(writer, here, taken.site())
     {
-        return writer.lane.released_near(taken.site(), here, taken.size(), || thread.last_allocation == address);
+        return count_released::<V>(writer, taken.site(), here, taken.size(), || thread.last_allocation == address);
     }
     released_moved::<V>(thread, address, taken);
 }
@@ -349,14 +421,14 @@ fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) 
 fn released_moved<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()
         && let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE)
-        && Lane::is_near(here.max(taken.site()))
+        && is_at_hand::<V>(writer, here, taken.site())
     {
-        return writer.lane.released_near(taken.site(), here, taken.size(), || thread.last_allocation == address);
+        return count_released::<V>(writer, taken.site(), here, taken.size(), || thread.last_allocation == address);
     }
     released_rare::<V>(thread, address, taken);
 }
 
-/// No GIL, a block that nobody saw, a code object, one that the side table holds, or a site beyond the first thousands.
+/// A thread without the GIL, a block that nobody saw, a code object, one that the side table holds, or a site beyond the first thousands.
 #[inline(never)]
 fn released_rare<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     let block = LIVE.resolve(address, taken);
@@ -384,9 +456,13 @@ pub fn released_between_stacks<V: Layout>(thread: &mut Thread, address: usize) {
     };
     let is_temporary = thread.last_allocation == address;
     thread.stack.distrust();
-    // SAFETY: `PyMem_Free` is called with the GIL, whose holder writes lane 0; without a thread state no frame is read.
+    let writer = if V::HAS_GIL { Some(agent::main_writer()) } else { own_writer(thread) };
+    let Some(writer) = writer else { return lost(0) };
+    // SAFETY: `PyMem_Free` is called with the GIL, whose holder writes lane 0 (else the writer is this thread's own); without a thread state no
+    // frame is read.
     let (writer, site) = unsafe {
-        let writer = &mut *agent::main_writer();
+        let writer = &mut *writer;
+        stack::refresh_keys(writer);
         let site = stack::site::<V>(&mut thread.stack, writer, null(), Kind::RELEASE);
         (writer, site)
     };

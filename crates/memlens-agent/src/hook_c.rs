@@ -46,16 +46,22 @@ pub unsafe extern "C" fn free(pointer: *mut c_void) {
     if pointer.is_null() || real::is_from_arena(pointer) {
         return;
     }
+    // SAFETY: the caller's promise is the real function's.
+    release(pointer, || unsafe { real::free(pointer) });
+}
+
+/// Releases a block by `call`, with its release recorded first.
+#[inline(always)]
+pub fn release<R>(pointer: *mut c_void, call: impl FnOnce() -> R) -> R {
     let Some(thread) = enter() else {
         event::released_inside(address(pointer));
-        // SAFETY: the caller's promise is the real function's.
-        return unsafe { real::free(pointer) };
+        return call();
     };
     (chosen().released)(thread.state(), address(pointer));
     thread.set_inside(IN_ALLOCATOR);
-    // SAFETY: as above.
-    unsafe { real::free(pointer) };
+    let result = call();
     thread.set_inside(OUTSIDE);
+    result
 }
 
 /// Resizes by `call`, with the old block taken out of the table first. `size` is what was asked for.
@@ -63,7 +69,7 @@ pub unsafe extern "C" fn free(pointer: *mut c_void) {
 /// # Safety
 /// `pointer` must be null or a live block, and `call` the real function on it.
 #[inline(always)]
-unsafe fn resize(
+pub unsafe fn resize(
     pointer: *mut c_void,
     size: usize,
     allocator: Allocator,

@@ -4,6 +4,7 @@
 //! that a lock and a sorted table cost nothing that shows.
 use crate::agent::{self, Writer, enter};
 use crate::event::{self, chosen};
+use crate::hook_static;
 use crate::real;
 use crate::stack::Kind;
 use crate::thread::{IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
@@ -35,17 +36,32 @@ fn remove(thread: &mut Thread, start: usize, end: usize) {
 
 /// Enters a new mapping.
 fn insert(thread: &mut Thread, start: usize, length: usize, allocator: Allocator) {
+    insert_unless(thread, start, length, allocator, |_| false);
+}
+
+/// Enters a new mapping, unless its site says that it is none to count.
+fn insert_unless(
+    thread: &mut Thread,
+    start: usize,
+    length: usize,
+    allocator: Allocator,
+    is_not_counted: impl FnOnce(u32) -> bool,
+) {
     thread.inside = IN_RECORDER;
     let is_file = allocator == Allocator::MmapFile;
     let Some((writer, site)) = (chosen().site)(thread, Kind::allocation(allocator)) else { return };
+    if is_not_counted(site) {
+        return;
+    }
     let mapping = Mapping { start, end: start.saturating_add(length), site, is_file };
     if agent::with_cold(|cold| cold.mappings.insert(mapping)) == Some(true) {
         event::mapped(writer, site, length as u64, is_file);
     }
 }
 
-/// `mmap(2)`.
+/// `mmap(2)`. The seventh argument of what it calls is its own return address.
 #[unsafe(no_mangle)]
+#[unsafe(naked)]
 pub unsafe extern "C" fn mmap(
     start: *mut c_void,
     length: usize,
@@ -53,6 +69,18 @@ pub unsafe extern "C" fn mmap(
     flags: c_int,
     descriptor: c_int,
     offset: i64,
+) -> *mut c_void {
+    core::arch::naked_asm!("push qword ptr [rsp]", "call {}", "add rsp, 8", "ret", sym mmap_called_from)
+}
+
+unsafe extern "C" fn mmap_called_from(
+    start: *mut c_void,
+    length: usize,
+    protection: c_int,
+    flags: c_int,
+    descriptor: c_int,
+    offset: i64,
+    caller: usize,
 ) -> *mut c_void {
     let call = || {
         // SAFETY: the caller's promise is the real function's.
@@ -66,7 +94,11 @@ pub unsafe extern "C" fn mmap(
             remove(thread.state(), pointer as usize, page_end((pointer as usize).saturating_add(length)));
         }
         let is_file = flags & libc::MAP_ANONYMOUS == 0;
-        insert(thread.state(), pointer as usize, length, if is_file { Allocator::MmapFile } else { Allocator::Mmap });
+        let allocator = if is_file { Allocator::MmapFile } else { Allocator::Mmap };
+        let inside = if is_file { None } else { hook_static::caller_of_mmap(caller) };
+        insert_unless(thread.state(), pointer as usize, length, allocator, |site| {
+            inside.is_some_and(|inside| inside.begins_at(site))
+        });
     }
     thread.set_inside(OUTSIDE);
     pointer
@@ -74,6 +106,7 @@ pub unsafe extern "C" fn mmap(
 
 /// `mmap64`, the same on 64-bit systems.
 #[unsafe(no_mangle)]
+#[unsafe(naked)]
 pub unsafe extern "C" fn mmap64(
     start: *mut c_void,
     length: usize,
@@ -82,8 +115,7 @@ pub unsafe extern "C" fn mmap64(
     descriptor: c_int,
     offset: i64,
 ) -> *mut c_void {
-    // SAFETY: the caller's promise is `mmap`'s.
-    unsafe { mmap(start, length, protection, flags, descriptor, offset) }
+    core::arch::naked_asm!("jmp {}", sym mmap)
 }
 
 /// `munmap(2)`.

@@ -13,7 +13,7 @@ use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V314, V314Early, V315};
+use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V313FreeThreaded, V314, V314Early, V315};
 use memlens_format::Allocator;
 
 const RAW: i32 = 0;
@@ -199,17 +199,15 @@ pub fn install() {
     if python.kind != memlens_format::shared::PYTHON_SUPPORTED {
         return;
     }
-    let set = SETS.load(Relaxed);
-    if set == MAX_SETS {
-        return;
-    }
-    SETS.store(set + 1, Relaxed);
+    // Without a GIL two threads may come here at once.
+    let Ok(set) = SETS.fetch_update(Relaxed, Relaxed, |sets| (sets < MAX_SETS).then_some(sets + 1)) else { return };
     match python.minor() {
         8 => wrap_all::<V38>(set),
         9 => wrap_all::<V39>(set),
         10 => wrap_all::<V310>(set),
         11 => wrap_all::<V311>(set),
         12 => wrap_all::<V312>(set),
+        13 if python.is_free_threaded => wrap_all::<V313FreeThreaded>(set),
         13 => wrap_all::<V313>(set),
         14 if python.micro() < 5 => wrap_all::<V314Early>(set),
         14 => wrap_all::<V314>(set),
@@ -219,7 +217,8 @@ pub fn install() {
     agent::header().python_hooked.store(1, Relaxed);
 }
 
-/// Puts them in again if the interpreter has replaced them while it started. Called by a thread that holds the GIL.
+/// Puts them in again if the interpreter has replaced them while it started. Called by a thread that holds the GIL, or is attached where there
+/// is none.
 #[cold]
 pub fn check() {
     let (Some(functions), sets) = (python::found().allocators(), SETS.load(Relaxed)) else { return };

@@ -5,6 +5,7 @@
 //! or flushed, and what was known survives any way to die.
 //!
 //! - [`hook_c`], [`hook_mapping`], [`hook_python`]: the entry points, each a few lines around the real function;
+//! - [`hook_static`]: the same for allocators that are part of a library; [`library`], [`redirect`], [`instruction`]: how they are got at;
 //! - [`event`]: an allocation or a release, from the moment that its block is known;
 //! - [`stack`]: which frames are running, at a cost of what changed since the last event; [`switch`]: when none is;
 //! - [`agent`]: the one global state; [`thread`]: the state of each thread; [`lock`];
@@ -22,13 +23,18 @@ mod event;
 mod hook_c;
 mod hook_mapping;
 mod hook_python;
+mod hook_static;
+mod instruction;
+mod library;
 mod lock;
 mod process_memory;
 mod python;
 mod real;
+mod redirect;
 mod stack;
 mod switch;
 mod thread;
+mod thread_name;
 
 /// Runs when the library is loaded, unless an allocation came first.
 #[used]

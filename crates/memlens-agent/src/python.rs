@@ -115,6 +115,8 @@ pub struct Found {
     pub version: u32,
     /// Address of `PyCode_Type`.
     pub code_type: *const c_void,
+    /// A build without the GIL.
+    pub is_free_threaded: bool,
     /// The running thread state must be asked for by a call.
     pub slot_by_call: bool,
     slot: Slot,
@@ -130,6 +132,7 @@ impl Found {
         kind: PYTHON_NONE,
         version: 0,
         code_type: null(),
+        is_free_threaded: false,
         slot_by_call: false,
         slot: Slot::Call,
         allocators: None,
@@ -250,15 +253,15 @@ fn look() -> Found {
     // SAFETY: Py_GetVersion returns a static string and may be called before the interpreter starts.
     let text = unsafe { CStr::from_ptr(version_text()) }.to_bytes();
     let version = version_hex(text);
-    let known = match version >> 16 {
-        0x0308..=0x030c => PYTHON_SUPPORTED,
+    let (kind, is_free_threaded) = match version >> 16 {
+        0x0308..=0x030c => (PYTHON_SUPPORTED, false),
         0x030d..=0x030f => check_debug_offsets(version),
-        _ => PYTHON_UNSUPPORTED,
+        _ => (PYTHON_UNSUPPORTED, false),
     };
-    let is_free_threaded = text.windows(14).any(|window| window == b"free-threading");
     let mut found = Found {
-        kind: if is_free_threaded { PYTHON_FREE_THREADED } else { known },
+        kind,
         version,
+        is_free_threaded,
         code_type: symbol_address(c"PyCode_Type"),
         allocators: symbol(c"PyMem_GetAllocator")
             .zip(symbol(c"PyMem_SetAllocator"))
@@ -277,25 +280,26 @@ fn look() -> Found {
 /// `PY_RELEASE_LEVEL` in a version's number. Before it structures change without their offsets' change.
 const RELEASE_CANDIDATE: u32 = 0xc0;
 
-/// 3.13 and newer say themselves where things stand.
-fn check_debug_offsets(version: u32) -> u32 {
+/// 3.13 and newer say themselves where things stand, and whether they are free-threaded.
+fn check_debug_offsets(version: u32) -> (u32, bool) {
     let (runtime, published) = (symbol_address(c"_PyRuntime"), symbol_address(c"Py_Version"));
     if runtime.is_null() || published.is_null() {
-        return PYTHON_UNSUPPORTED;
+        return (PYTHON_UNSUPPORTED, false);
     }
     // SAFETY: `Py_Version` is an unsigned long constant since 3.11; `_PyRuntime` begins with its debug offsets since 3.13.
     let agree = unsafe {
         let hex = published.cast::<u64>().read() as u32;
         let is_final = hex & 0xf0 >= RELEASE_CANDIDATE;
         if hex >> 16 != version >> 16 || !is_final {
-            return PYTHON_UNSUPPORTED;
+            return (PYTHON_UNSUPPORTED, false);
         }
         debug_offsets::compare(runtime, hex)
     };
     match agree {
-        DebugOffsets::Agree => PYTHON_SUPPORTED,
-        DebugOffsets::FreeThreaded => PYTHON_FREE_THREADED,
-        DebugOffsets::Differ => PYTHON_UNSUPPORTED,
+        DebugOffsets::Agree => (PYTHON_SUPPORTED, false),
+        DebugOffsets::AgreeFreeThreaded => (PYTHON_SUPPORTED, true),
+        DebugOffsets::FreeThreaded => (PYTHON_FREE_THREADED, true),
+        DebugOffsets::Differ => (PYTHON_UNSUPPORTED, false),
     }
 }
 

@@ -213,7 +213,8 @@ pub unsafe fn site<V: Layout>(
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
     if top.is_null() {
-        return site_at::<V>(writer, NODE_ROOT, top, NO_FRAME, kind);
+        let parent = if writer.is_main { NODE_ROOT } else { writer.name.node() };
+        return site_at::<V>(writer, parent, top, NO_FRAME, kind);
     }
     // SAFETY: `top` is the innermost frame of the calling thread.
     unsafe {
@@ -563,14 +564,22 @@ fn new_site<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, k
     site.flatten().or_else(tables_are_full)
 }
 
-/// A lane other than lane 0 forgets all its keys when any code object was released since.
-fn refresh_keys(writer: &mut Writer) -> bool {
-    let is_stale = !writer.is_main && writer.code_epoch != agent::code_epoch();
-    if is_stale {
-        writer.keys.clear();
-        writer.code_epoch = agent::code_epoch();
+/// A lane forgets all its keys when any code object was released since, but by who may write the lane ([`forget_code`]).
+#[inline(always)]
+pub fn refresh_keys(writer: &mut Writer) -> bool {
+    let epoch = agent::code_epoch();
+    writer.code_epoch != epoch && forget_keys(writer, epoch)
+}
+
+#[cold]
+#[inline(never)]
+fn forget_keys(writer: &mut Writer, epoch: u32) -> bool {
+    writer.keys.clear();
+    writer.code_epoch = epoch;
+    if writer.is_main {
+        agent::with_cold(|cold| cold.live_codes.forget_keys());
     }
-    is_stale
+    true
 }
 
 fn tables_are_full() -> Option<u32> {
@@ -608,8 +617,8 @@ fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<Live
     let text = |text: memlens_cpython::code::Text<'static>| RawText { bytes: text.bytes, width: text.width };
     let facts = CodeFacts { name: text(code.name), file: text(code.file), first_line: code.first_line };
     let code = cold.interner.code(&mut cold.memory, &facts)?;
-    // SAFETY: as above; ob_refcnt is the first word of every object.
-    if unsafe { address.cast::<u32>().read() } < IMMORTAL {
+    // SAFETY: as above; where there is a GIL, ob_refcnt is the first word of every object.
+    if !V::HAS_GIL || unsafe { address.cast::<u32>().read() } < IMMORTAL {
         agent::LIVE.mark_code(&mut cold.memory, address as usize);
     }
     cold.live_codes.insert(&mut cold.memory, address as usize, code)
@@ -645,7 +654,7 @@ fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, code: Option<LiveCod
 }
 
 /// Reference counts from here on belong to objects that are never released: those that are compiled into the interpreter
-/// (3.11: 999,999,999) and immortal ones (PEP 683).
+/// (3.11: 999,999,999) and immortal ones (PEP 683). Free-threaded builds keep them elsewhere, and make ordinary code objects immortal as well.
 const IMMORTAL: u32 = 999_999_999;
 const REMEMBERED_LINES: usize = 2048;
 
@@ -682,11 +691,20 @@ impl Lines {
 #[cold]
 #[inline(never)]
 pub fn forget_code(address: usize) {
+    let may_write_main = !python::found().is_free_threaded || agent::is_main_thread();
     agent::with_cold(|cold| {
-        // SAFETY: code objects are released by whoever holds the GIL, and so may write lane 0.
+        if !may_write_main {
+            cold.live_codes.remove(address, None);
+            return agent::advance_code_epoch();
+        }
+        // SAFETY: code objects are released by whoever holds the GIL, and so may write lane 0; without a GIL it is the main thread's.
         let writer = unsafe { &mut *agent::main_writer() };
-        cold.live_codes.remove(address, &mut writer.keys);
+        let is_current = writer.code_epoch == agent::code_epoch();
+        cold.live_codes.remove(address, Some(&mut writer.keys));
         agent::advance_code_epoch();
+        if is_current {
+            writer.code_epoch = agent::code_epoch();
+        }
     });
 }
 

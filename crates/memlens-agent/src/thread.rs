@@ -46,11 +46,12 @@ pub struct Thread {
     pub generation: u32,
     /// Where the interpreter keeps the running thread state: for this thread (3.12 and newer) or for all.
     pub tstate_slot: *const *const c_void,
-    /// The thread state of this thread in the main interpreter, once it was seen to hold the GIL with it; else [`NO_TSTATE`].
+    /// The thread state of this thread in the main interpreter, once it was seen to hold the GIL with it; else [`NO_TSTATE`]. Where there is
+    /// no GIL: in any interpreter, and [`Thread::writer`] is set.
     pub known_tstate: *const c_void,
     /// The block that this thread allocated last, if nothing was allocated since.
     pub last_allocation: usize,
-    /// This thread's own lane, once it allocated without the GIL.
+    /// This thread's own lane, once it allocated without the GIL; where there is none lane 0, if it is the main thread.
     pub writer: *mut crate::agent::Writer,
     /// The stack as it was at the last event.
     pub stack: Stack,

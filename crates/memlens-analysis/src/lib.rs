@@ -12,6 +12,7 @@ mod lines;
 mod origin;
 mod pattern;
 mod profile;
+mod selection;
 mod stacks;
 mod summary;
 mod tree;
@@ -30,6 +31,7 @@ pub use profile::{
     BriefStack, File, FileId, Function, FunctionId, INNER_FRAMES, Line, LineId, OUTER_FRAMES, Profile, ProfileNode,
     StackSite,
 };
+pub use selection::{ProcessPattern, select_processes};
 pub use stacks::{Measure, StackBytes};
 pub use summary::{LineShare, Summary};
 pub use tree::{CallTree, TreeNode};

@@ -1,5 +1,6 @@
 //! A capture with its tables in order.
 use crate::origin::Origin;
+use crate::selection::{family_tree, select_processes};
 use crate::walk::Callees;
 use foldhash::fast::RandomState;
 use memlens_format::Allocator;
@@ -75,6 +76,7 @@ pub struct StackSite {
 pub struct Profile {
     meta: Meta,
     processes: Vec<Process>,
+    recorded_processes: usize,
     files: Vec<File>,
     functions: Vec<Function>,
     lines: Vec<Line>,
@@ -120,9 +122,20 @@ impl Profile {
             releases: merge_releases(capture.releases, renumber),
             slices: capture.slices.into_iter().map(|slice| renumber_slice(slice, &site_ids)).collect(),
             meta: capture.meta,
+            recorded_processes: capture.processes.len(),
             processes: capture.processes,
             timeline: capture.timeline,
         }
+    }
+
+    /// Brings the part of a capture into order that belongs to some processes: see [`select_processes`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::new`].
+    pub fn of_processes(capture: Capture, is_kept: impl Fn(&Process) -> bool) -> Self {
+        let recorded_processes = capture.processes.len();
+        Self { recorded_processes, ..Self::new(select_processes(capture, is_kept)) }
     }
 
     /// What was recorded, how, and what was not seen.
@@ -130,9 +143,20 @@ impl Profile {
         &self.meta
     }
 
-    /// The processes; the first is the one that `run` started.
+    /// The processes; the first is the one that `run` started, unless only some were picked.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// How many processes were recorded, picked or not.
+    pub fn recorded_processes(&self) -> usize {
+        self.recorded_processes
+    }
+
+    /// The processes as a family tree: children under their parents, each with its depth; brothers in order of their recording.
+    /// A process whose parent was not recorded (or not picked) stands at depth 0.
+    pub fn process_tree(&self) -> Vec<(usize, &Process)> {
+        family_tree(&self.processes)
     }
 
     /// The files.

@@ -139,7 +139,12 @@ fn synthetic() -> Capture {
         })
         .collect();
     let timeline = (0..4096)
-        .map(|index| Point { time_ns: index * 2_500_000, live_bytes: index * 65_536, rss_bytes: index * 81_920 })
+        .map(|index| Point {
+            time_ns: index * 2_500_000,
+            live_bytes: index * 65_536,
+            rss_bytes: index * 81_920,
+            pss_bytes: 0,
+        })
         .collect();
     let meta = Meta {
         command: vec!["service.py".into()],

@@ -6,6 +6,7 @@ use crate::pace::Pace;
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, Server};
 use crate::session::{Admission, Closed, Newcomer, Reading, Session};
+use crate::sharing::{Resident, Sharing};
 use crate::shortage::Bounds;
 use crate::slice_log::SliceLog;
 use crate::timeline::Timeline;
@@ -32,6 +33,7 @@ pub struct Collector {
     start: Instant,
     started_unix_ns: u64,
     pace: Pace,
+    sharing: Sharing,
     next_tick: Instant,
     next_scan: Instant,
 }
@@ -90,6 +92,7 @@ impl Collector {
             start,
             started_unix_ns: since_epoch.map_or(0, nanoseconds),
             pace: Pace::new(),
+            sharing: Sharing::new(),
             next_tick: start,
             next_scan: start + slices.interval(),
             slices,
@@ -237,6 +240,7 @@ impl Collector {
                 self.sessions.push(Slot::Open(Box::new(session)));
                 self.next_tick = Instant::now();
                 self.pace.hurry();
+                self.sharing.processes_have_changed();
             }
             Err(error) => {
                 self.failure.get_or_insert(error);
@@ -259,6 +263,7 @@ impl Collector {
         let Some(Slot::Open(session)) = self.sessions.get_mut(index) else {
             return;
         };
+        self.sharing.processes_have_changed();
         let mut changes = Vec::new();
         session.scan(&mut changes);
         self.slices.push(end_ns, changes);
@@ -288,10 +293,20 @@ impl Collector {
             sum.live_bytes += reading.live_bytes;
             sum.rss_bytes += reading.rss_bytes;
         }
+        let mut unrecorded = 0;
         if let (Some(root), false) = (&self.root, has_root) {
-            sum.rss_bytes += root.info.resident_bytes().unwrap_or(0);
+            unrecorded = root.info.resident_bytes().unwrap_or(0);
         }
-        self.timeline.push(Point { time_ns: now_ns, live_bytes: sum.live_bytes, rss_bytes: sum.rss_bytes });
+        let mut residents: Vec<Resident<'_>> =
+            self.sessions.iter_mut().filter_map(Slot::as_open).map(Session::resident).collect();
+        let (proportional, cost) = self.sharing.sum(&mut residents);
+        self.pace.leave_out(cost);
+        self.timeline.push(Point {
+            time_ns: now_ns,
+            live_bytes: sum.live_bytes,
+            rss_bytes: sum.rss_bytes + unrecorded,
+            pss_bytes: proportional + unrecorded,
+        });
     }
 
     fn scan(&mut self, now_ns: u64) {

@@ -108,6 +108,8 @@ fn place_peak(meta: &mut Meta, kept: &[&Closed], timeline: &mut Timeline) {
     }
     let largest = kept.iter().map(|session| session.process.rss_peak_bytes).max().unwrap_or(0);
     meta.rss_peak_bytes = timeline.resident_peak().max(largest);
+    let is_alone = kept.len() < 2;
+    meta.pss_peak_bytes = if is_alone { meta.rss_peak_bytes } else { timeline.proportional_peak().max(largest) };
 }
 
 /// `PY_VERSION_HEX` as `sys.version` begins, such as "3.12.1" or "3.14.0rc2"; empty for 0.

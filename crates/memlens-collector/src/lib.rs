@@ -34,6 +34,7 @@ mod process_info;
 mod server;
 mod session;
 mod shared_view;
+mod sharing;
 mod shortage;
 mod slice_log;
 mod text;

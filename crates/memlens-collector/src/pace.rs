@@ -2,10 +2,10 @@
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Ticks may take this part of the time: 1 / 250 of a core.
-const TICK_SHARE: u32 = 250;
-/// Scans may take this part of the time: 1 / 300. They also disturb the program's caches.
-const SCAN_SHARE: u32 = 300;
+/// Ticks may take this part of the time: 1 / 500 of a core (a tick and its wake-up cost some 100 µs: 20 a second).
+const TICK_SHARE: u32 = 500;
+/// Scans may take this part of the time: 1 / 600. They also disturb the program's caches.
+const SCAN_SHARE: u32 = 600;
 /// While nothing happens, ticks become rarer by up to this factor.
 const MOST_PATIENCE: u32 = 4;
 
@@ -41,6 +41,11 @@ impl Pace {
     /// How long to wait after a scan that has just been made.
     pub fn scan_is_done(&mut self) -> Duration {
         self.lap() * SCAN_SHARE
+    }
+
+    /// CPU time that has an account of its own.
+    pub fn leave_out(&mut self, cost: Duration) {
+        self.used += cost;
     }
 
     /// CPU time used since the latest call.

@@ -11,6 +11,24 @@ pub struct ProcessInfo {
     statm: Option<File>,
 }
 
+/// Resident set, shared pages included.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resident {
+    /// All pages.
+    pub all_bytes: u64,
+    /// Those of neither files nor shared memory.
+    pub anonymous_bytes: u64,
+}
+
+/// Proportional set sizes: each page divided by the number of processes that map it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Proportional {
+    /// All pages.
+    pub all_bytes: u64,
+    /// Those of shared memory.
+    pub shared_memory_bytes: u64,
+}
+
 impl ProcessInfo {
     /// The process `pid`.
     pub fn new(pid: u32) -> Self {
@@ -19,19 +37,32 @@ impl ProcessInfo {
 
     /// Resident set, shared pages included. Costs one system call.
     pub fn resident_bytes(&self) -> Option<u64> {
+        self.resident().map(|resident| resident.all_bytes)
+    }
+
+    /// Resident set and its parts. Costs one system call.
+    pub fn resident(&self) -> Option<Resident> {
         let mut buffer = [0; 128];
         let length = self.statm.as_ref()?.read_at(&mut buffer, 0).ok()?;
         let text = std::str::from_utf8(&buffer[..length]).ok()?;
-        let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
+        let mut numbers = text.split(' ').skip(1).map(|number| number.parse::<u64>().ok());
+        let (all, not_anonymous) = (numbers.next()??, numbers.next()??);
+        let page = rustix::param::page_size() as u64;
+        Some(Resident { all_bytes: all * page, anonymous_bytes: all.saturating_sub(not_anonymous) * page })
     }
 
     /// The kernel's own high-water mark of the resident set (`VmHWM`), shared pages included. Costs some 20 µs.
     pub fn resident_peak_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kibibytes * 1024)
+        kibibytes(&status, "VmHWM:")
+    }
+
+    /// Proportional set sizes. Costs a walk over the page tables: 12 ms for each GiB that is resident.
+    pub fn proportional(&self) -> Option<Proportional> {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
+        let all_bytes = kibibytes(&text, "Pss:")?;
+        // Kernels before 5.9 do not tell it apart.
+        Some(Proportional { all_bytes, shared_memory_bytes: kibibytes(&text, "Pss_Shmem:").unwrap_or(0) })
     }
 
     /// The command line.
@@ -49,4 +80,11 @@ impl ProcessInfo {
     pub fn executable(&self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
     }
+}
+
+/// The figure of the line that begins with `name`, in bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }

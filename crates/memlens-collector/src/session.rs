@@ -6,6 +6,7 @@ use crate::peak::{Peak, SiteTotals, chunk_totals};
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, SharedFile};
 use crate::shared_view::SharedView;
+use crate::sharing::{Found, Resident};
 use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Unseen};
@@ -86,6 +87,10 @@ pub struct Session {
     end: Option<OwnedFd>,
     seen: Vec<Seen>,
     highest: (i64, u64),
+    resident: u64,
+    tables: u64,
+    anonymous: u64,
+    sharing: Found,
     resident_peak: u64,
     file_mapped_peak: i64,
 }
@@ -147,6 +152,10 @@ impl Session {
             end: pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
             seen: Vec::new(),
             highest: (0, clock_ns),
+            resident: 0,
+            tables: 0,
+            anonymous: 0,
+            sharing: Found::default(),
             resident_peak: 0,
             file_mapped_peak: 0,
         })
@@ -173,10 +182,24 @@ impl Session {
         if live_bytes > self.highest.0 {
             self.highest = (live_bytes, clock_ns);
         }
-        let resident = self.info.resident_bytes().unwrap_or(0);
-        let rss_bytes = resident.saturating_sub(self.shared.resident_bytes());
+        let resident = self.info.resident().unwrap_or_default();
+        self.tables = self.shared.resident_bytes();
+        self.resident = resident.all_bytes.saturating_sub(self.tables);
+        self.anonymous = resident.anonymous_bytes;
+        let rss_bytes = self.resident;
         self.resident_peak = self.resident_peak.max(rss_bytes);
         Reading { live_bytes: live_bytes.max(0) as u64, rss_bytes }
+    }
+
+    /// What the latest tick saw of the resident set.
+    pub fn resident(&mut self) -> Resident<'_> {
+        Resident {
+            info: &self.info,
+            rss_bytes: self.resident,
+            anonymous_bytes: self.anonymous,
+            table_bytes: self.tables,
+            found: &mut self.sharing,
+        }
     }
 
     /// Raises the largest resident set by a mark of the kernel's that counts the shared tables as well.

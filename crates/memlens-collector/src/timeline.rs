@@ -56,6 +56,11 @@ impl Timeline {
         self.points.iter().map(|point| point.rss_bytes).max().unwrap_or(0)
     }
 
+    /// The same with each shared page once.
+    pub fn proportional_peak(&self) -> u64 {
+        self.points.iter().map(|point| point.pss_bytes).max().unwrap_or(0)
+    }
+
     /// The live heap of the latest point.
     pub fn latest_live_bytes(&self) -> u64 {
         self.points.last().map_or(0, |point| point.live_bytes)
@@ -77,10 +82,11 @@ fn merge(neighbours: &[Point]) -> Point {
     let mut merged = neighbours[0];
     for point in &neighbours[1..] {
         let rss_bytes = merged.rss_bytes.max(point.rss_bytes);
+        let pss_bytes = merged.pss_bytes.max(point.pss_bytes);
         if point.live_bytes > merged.live_bytes {
             merged = *point;
         }
-        merged.rss_bytes = rss_bytes;
+        (merged.rss_bytes, merged.pss_bytes) = (rss_bytes, pss_bytes);
     }
     merged
 }
@@ -95,10 +101,11 @@ mod tests {
         for step in 0..100_000 {
             let live_bytes = if step == 54_321 { 1_000 } else { 10 };
             let rss_bytes = if step == 54_320 { 9_000 } else { 20 };
-            timeline.push(Point { time_ns: step * 10_000_000, live_bytes, rss_bytes });
+            timeline.push(Point { time_ns: step * 10_000_000, live_bytes, rss_bytes, pss_bytes: rss_bytes / 2 });
         }
         assert!(timeline.interval() <= FIRST_INTERVAL * 256);
         assert_eq!(timeline.resident_peak(), 9_000);
+        assert_eq!(timeline.proportional_peak(), 4_500);
         assert_eq!(timeline.highest().unwrap().time_ns, 543_210_000_000);
         let points = timeline.into_points();
         assert!((MAX_POINTS / 2..=MAX_POINTS).contains(&points.len()));

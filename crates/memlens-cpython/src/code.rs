@@ -25,11 +25,11 @@ pub struct Code<'a> {
 }
 
 const UNKNOWN: Text<'static> = Text { bytes: b"?", width: 1 };
-/// `offsetof(PyVarObject, ob_size)`, and `PyASCIIObject.length`.
-const SIZE: usize = 16;
-/// `offsetof(PyBytesObject, ob_sval)`, and `PyASCIIObject.state`.
-const VALUE: usize = 32;
-const STATE: usize = 32;
+/// From the end of an object's head to `PyVarObject.ob_size`, and to `PyASCIIObject.length`.
+const SIZE: usize = 0;
+/// From the end of an object's head to `PyBytesObject.ob_sval`, and to `PyASCIIObject.state`.
+const VALUE: usize = 16;
+const STATE: usize = 16;
 
 /// Reads a code object.
 ///
@@ -41,7 +41,7 @@ pub unsafe fn read_code<'a>(code: *const c_void, offsets: &CodeOffsets) -> Code<
         Code {
             name: read_text(read(code, offsets.name), offsets),
             file: read_text(read(code, offsets.file), offsets),
-            line_table: read_bytes(read(code, offsets.line_table)),
+            line_table: read_bytes(read(code, offsets.line_table), offsets),
             first_line: read::<u32>(code, offsets.first_line),
         }
     }
@@ -54,7 +54,10 @@ unsafe fn read_text<'a>(object: *const c_void, offsets: &CodeOffsets) -> Text<'a
         return UNKNOWN;
     }
     // SAFETY: the head of a PyASCIIObject; `state` is interned:2, kind:3, compact:1, ascii:1 in 3.9 to 3.13.
-    let (length, state) = unsafe { (read::<usize>(object, SIZE), read::<u32>(object, STATE)) };
+    let (length, state) = unsafe {
+        let body = object.byte_add(offsets.object_head);
+        (read::<usize>(body, SIZE), read::<u32>(body, STATE))
+    };
     let (kind, compact, ascii) = (state >> 2 & 7, state >> 5 & 1 == 1, state >> 6 & 1 == 1);
     if !compact || !matches!(kind, 1 | 2 | 4) {
         return UNKNOWN;
@@ -67,10 +70,13 @@ unsafe fn read_text<'a>(object: *const c_void, offsets: &CodeOffsets) -> Text<'a
 
 /// # Safety
 /// `object` must be null or a live `bytes`.
-unsafe fn read_bytes<'a>(object: *const c_void) -> &'a [u8] {
+unsafe fn read_bytes<'a>(object: *const c_void, offsets: &CodeOffsets) -> &'a [u8] {
     if object.is_null() {
         return &[];
     }
     // SAFETY: a bytes object has ob_size bytes at ob_sval.
-    unsafe { core::slice::from_raw_parts(object.byte_add(VALUE).cast(), read::<usize>(object, SIZE)) }
+    unsafe {
+        let body = object.byte_add(offsets.object_head);
+        core::slice::from_raw_parts(body.byte_add(VALUE).cast(), read::<usize>(body, SIZE))
+    }
 }

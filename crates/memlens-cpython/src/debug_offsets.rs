@@ -3,7 +3,7 @@
 //! Our own offsets are constants, so that they stand in the instructions of the walk. Here they are held against those that the running
 //! interpreter publishes (`Include/internal/pycore_runtime.h` in 3.13, `pycore_debug_offsets.h` after that): a build that differs, or one
 //! that has no such structure, is refused.
-use crate::layout::{CodeOffsets, FrameOffsets, Layout, V313, V314, V315, read};
+use crate::layout::{CodeOffsets, FrameOffsets, Layout, V313, V313FreeThreaded, V314, V315, read};
 use core::ffi::c_void;
 
 /// What `_PyRuntime.debug_offsets` says of an interpreter.
@@ -11,7 +11,9 @@ use core::ffi::c_void;
 pub enum DebugOffsets {
     /// The offsets are those of the layout of its minor version.
     Agree,
-    /// A build without the GIL.
+    /// The same, of a build without the GIL.
+    AgreeFreeThreaded,
+    /// A build without the GIL of a version of which only builds with it are known.
     FreeThreaded,
     /// No cookie, another version than the interpreter's own, or other offsets than ours.
     Differ,
@@ -42,6 +44,65 @@ const PARTS_314: Parts =
 const PARTS_315: Parts =
     Parts { thread_state: 22, thread_id: 8, frame: 39, code: 47, code_adaptive: 9, object: 58, bytes: 86, text: 89 };
 
+/// Words of the structure that [`Requests::of`] takes: 3.15's `debugger_support` ends there.
+pub const REQUEST_WORDS: usize = 111;
+
+/// Where an interpreter takes a debugger's requests to run a script (PEP 768), in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requests {
+    /// In `_PyRuntime`: the newest interpreter.
+    pub interpreters: u64,
+    /// In an interpreter: its number (64 bits; the main one's is 0).
+    pub interpreter_id: u64,
+    /// In an interpreter: the next older one.
+    pub next_interpreter: u64,
+    /// In an interpreter: its newest thread.
+    pub threads: u64,
+    /// In an interpreter: whether it takes requests (32 bits, 1 for yes).
+    pub is_enabled: u64,
+    /// In a thread: the next older one.
+    pub next_thread: u64,
+    /// In a thread: bits that the evaluation loop looks at.
+    pub eval_breaker: u64,
+    /// In a thread: whether a request waits (32 bits, 1 for yes).
+    pub is_pending: u64,
+    /// In a thread: the script's path, ended by a zero.
+    pub path: u64,
+    /// Bytes for the path, the zero among them.
+    pub path_bytes: u64,
+}
+
+/// What the first two words of `_PyRuntime` say: `PY_VERSION_HEX`, if there is a structure at all (3.13 and newer).
+pub fn version_of(words: [u64; 2]) -> Option<u32> {
+    (words[0] == COOKIE).then(|| u32::try_from(words[1]).ok())?
+}
+
+impl Requests {
+    /// What `_PyRuntime` publishes; nothing for a version that takes no requests or that is not known.
+    pub fn of(words: &[u64; REQUEST_WORDS]) -> Option<Self> {
+        let support = match version_of([words[0], words[1]])? >> 16 {
+            0x030e => 89,
+            0x030f => 105,
+            _ => return None,
+        };
+        let in_thread = words[support + 1];
+        let requests = Self {
+            interpreters: words[5],
+            interpreter_id: words[7],
+            next_interpreter: words[8],
+            threads: words[9],
+            next_thread: words[24],
+            eval_breaker: words[support],
+            is_enabled: words[support + 2],
+            is_pending: in_thread + words[support + 3],
+            path: in_thread + words[support + 4],
+            path_bytes: words[support + 5],
+        };
+        // `MAX_SCRIPT_PATH_SIZE` of Include/cpython/pystate.h, behind a flag of 32 bits.
+        (requests.path_bytes == 512 && requests.path == requests.is_pending + 4).then_some(requests)
+    }
+}
+
 /// Holds our offsets against those that the interpreter publishes. A version before 3.13 publishes none and always differs.
 ///
 /// # Safety
@@ -56,20 +117,25 @@ pub unsafe fn compare(runtime: *const c_void, version_hex: u32) -> DebugOffsets 
     if words[0] != COOKIE || words[1] != u64::from(version_hex) {
         return DebugOffsets::Differ;
     }
-    if words[2] != 0 {
-        return DebugOffsets::FreeThreaded;
-    }
+    let is_free_threaded = words[2] != 0;
     let agree = match minor {
+        13 if is_free_threaded => agree::<V313FreeThreaded>(&words, &PARTS_313, &V313FreeThreaded::FRAME),
+        _ if is_free_threaded => return DebugOffsets::FreeThreaded,
         13 => agree::<V313>(&words, &PARTS_313, &V313::FRAME),
         14 => agree::<V314>(&words, &PARTS_314, &V314::FRAME),
         15 => agree::<V315>(&words, &PARTS_315, &V315::FRAME),
         _ => false,
     };
-    if agree { DebugOffsets::Agree } else { DebugOffsets::Differ }
+    match (agree, is_free_threaded) {
+        (false, _) => DebugOffsets::Differ,
+        (true, false) => DebugOffsets::Agree,
+        (true, true) => DebugOffsets::AgreeFreeThreaded,
+    }
 }
 
 fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -> bool {
     let code: &CodeOffsets = &V::CODE;
+    let head = code.object_head;
     let expected = [
         (parts.thread_state + 3, V::TSTATE_INTERP),
         (parts.thread_state + 4, 72),
@@ -83,11 +149,11 @@ fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -
         (parts.code + 4, code.line_table),
         (parts.code + 5, code.first_line),
         (parts.code + parts.code_adaptive, frame.code_adaptive),
-        (parts.object + 1, 8),
-        (parts.bytes + 1, 16),
-        (parts.bytes + 2, 32),
-        (parts.text + 1, 32),
-        (parts.text + 2, 16),
+        (parts.object + 1, head - 8),
+        (parts.bytes + 1, head),
+        (parts.bytes + 2, head + 16),
+        (parts.text + 1, head + 16),
+        (parts.text + 2, head),
         (parts.text + 3, code.ascii_size),
     ];
     expected.iter().all(|&(index, offset)| words[index] == offset as u64)

@@ -50,7 +50,14 @@ pub struct CodeOffsets {
     pub ascii_size: usize,
     /// `sizeof(PyCompactUnicodeObject)`.
     pub compact_size: usize,
+    /// `sizeof(PyObject)`.
+    pub object_head: usize,
 }
+
+/// `sizeof(PyObject)` where a global lock guards the reference count: the count and the type.
+pub(crate) const HEAD: usize = 16;
+/// `sizeof(PyObject)` of free-threaded builds: the owner, flags and lock, two reference counts, and the type.
+pub(crate) const FREE_THREADED_HEAD: usize = 32;
 
 /// A minor version of CPython.
 pub trait Layout: 'static {
@@ -62,6 +69,9 @@ pub trait Layout: 'static {
     const TSTATE_THREAD_ID: usize;
     /// Whether the running thread state stands in a thread-local (3.12 and newer) rather than in `_PyRuntime`.
     const TSTATE_IS_THREAD_LOCAL: bool;
+    /// Whether there is a global lock, without which no Python code runs and no object is allocated. It is false of a free-threaded build even while
+    /// that is told to use a lock.
+    const HAS_GIL: bool = true;
     /// Offsets in code objects and strings.
     const CODE: CodeOffsets;
     /// How frames can be sealed.
@@ -222,10 +232,10 @@ unsafe fn heap_frame_place(
     lasti_offset: usize,
     bytes_per_unit: i32,
 ) -> Place {
-    // SAFETY: as in `heap_frame_key`; ob_type stands at 8 in every object.
+    // SAFETY: as in `heap_frame_key`; ob_type ends the head of every object.
     unsafe {
         let code = read::<*const c_void>(frame, 32);
-        if code.is_null() || read::<*const c_void>(code, 8) != code_type {
+        if code.is_null() || read::<*const c_void>(code, HEAD - 8) != code_type {
             return Place::Unreadable;
         }
         let lasti = read::<i32>(frame, lasti_offset);
@@ -246,19 +256,20 @@ pub(crate) struct FrameOffsets {
     pub(crate) owner: usize,
     pub(crate) code_adaptive: usize,
     pub(crate) first_traceable: usize,
+    pub(crate) object_head: usize,
 }
 
 /// # Safety
 /// As [`Layout::place`].
 unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void, offsets: &FrameOffsets) -> Place {
-    // SAFETY: the offsets are this version's; ob_type stands at 8 in every object.
+    // SAFETY: the offsets are this version's; ob_type ends the head of every object.
     unsafe {
         let owner = read::<u8>(frame, offsets.owner);
         if owner >= OWNED_BY_C_STACK {
             return Place::Hidden { code: core::ptr::null() };
         }
         let code = read::<*const c_void>(frame, offsets.code).map_addr(|address| address & !TAG_BITS);
-        if code.is_null() || read::<*const c_void>(code, 8) != code_type {
+        if code.is_null() || read::<*const c_void>(code, offsets.object_head - 8) != code_type {
             return Place::Unreadable;
         }
         let instruction =
@@ -281,7 +292,7 @@ macro_rules! heap_frames {
             const TSTATE_THREAD_ID: usize = 176;
             const TSTATE_IS_THREAD_LOCAL: bool = false;
             const CODE: CodeOffsets =
-                CodeOffsets { name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72 };
+                CodeOffsets { name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72, object_head: HEAD };
             const SEALING: Sealing = Sealing::None;
 
             #[inline(always)]
@@ -318,7 +329,7 @@ macro_rules! interpreter_frames {
     (
         $(#[$doc:meta])* $name:ident, $minor:literal, sealing: $sealing:expr, thread_id: $thread_id:literal, thread_local: $thread_local:literal,
         current: [$($step:literal),+], previous: $previous:literal, entry: $entry:literal == $entry_value:expr,
-        frame: $frame:expr, code: $code:expr
+        has_gil: $has_gil:literal, frame: $frame:expr, code: $code:expr
     ) => {
         $(#[$doc])*
         pub enum $name {}
@@ -331,6 +342,7 @@ macro_rules! interpreter_frames {
             const MINOR: u32 = $minor;
             const TSTATE_THREAD_ID: usize = $thread_id;
             const TSTATE_IS_THREAD_LOCAL: bool = $thread_local;
+            const HAS_GIL: bool = $has_gil;
             const CODE: CodeOffsets = $code;
             const SEALING: Sealing = $sealing;
 
@@ -385,44 +397,63 @@ heap_frames!(
 interpreter_frames!(
     /// CPython 3.11.
     V311, 11, sealing: Sealing::Stacktop, thread_id: 152, thread_local: false, current: [56, 8], previous: 48, entry: 68 == 1,
-    frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168 },
-    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72 }
+    has_gil: true, frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168, object_head: HEAD },
+    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72, object_head: HEAD }
 );
 interpreter_frames!(
     /// CPython 3.12.
     V312, 12, sealing: Sealing::Stacktop, thread_id: 136, thread_local: true, current: [56, 0], previous: 8, entry: 70 == OWNED_BY_C_STACK,
-    frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176 },
-    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
+    has_gil: true, frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176, object_head: HEAD },
+    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56, object_head: HEAD }
 );
 interpreter_frames!(
     /// CPython 3.13.
     V313, 13, sealing: Sealing::Stacktop, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 70 == OWNED_BY_C_STACK,
-    frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184 },
-    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 }
+    has_gil: true, frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184, object_head: HEAD },
+    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56, object_head: HEAD }
+);
+interpreter_frames!(
+    /// CPython 3.13 without the GIL: as with it, but that each object's head is larger. Its code objects are not specialized, so that all threads
+    /// run the same instructions.
+    V313FreeThreaded, 13, sealing: Sealing::Stacktop, thread_id: 152, thread_local: true, current: [72], previous: 8,
+    entry: 70 == OWNED_BY_C_STACK, has_gil: false,
+    frame: FrameOffsets {
+        code: 0, instruction: 56, owner: 70, code_adaptive: 216, first_traceable: 200, object_head: FREE_THREADED_HEAD,
+    },
+    code: CodeOffsets {
+        name: 144, file: 128, line_table: 152, first_line: 84, ascii_size: 56, compact_size: 72, object_head: FREE_THREADED_HEAD,
+    }
 );
 interpreter_frames!(
     /// CPython 3.14.5 and newer.
     V314, 14, sealing: Sealing::Visited, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
-    frame: FRAME_314,
+    has_gil: true, frame: FRAME_314,
     code: CODE_314
 );
 interpreter_frames!(
     /// CPython 3.14.0 to 3.14.4, whose incremental collector has a use of its own for `visited`, and may find it uninitialized
     /// (gh-142516, gh-148144).
     V314Early, 14, sealing: Sealing::None, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
-    frame: FRAME_314,
+    has_gil: true, frame: FRAME_314,
     code: CODE_314
 );
 interpreter_frames!(
     /// CPython 3.15.
     V315, 15, sealing: Sealing::Visited, thread_id: 176, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
-    frame: FRAME_314,
+    has_gil: true, frame: FRAME_314,
     code: CODE_314
 );
 
 /// 3.14 and 3.15.
 const FRAME_314: FrameOffsets =
-    FrameOffsets { code: 0, instruction: 56, owner: 74, code_adaptive: 208, first_traceable: 192 };
+    FrameOffsets { code: 0, instruction: 56, owner: 74, code_adaptive: 208, first_traceable: 192, object_head: HEAD };
 /// 3.14 and 3.15.
-const CODE_314: CodeOffsets =
-    CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56 };
+const CODE_314: CodeOffsets = CodeOffsets {
+    name: 128,
+    file: 112,
+    line_table: 136,
+    first_line: 68,
+    ascii_size: 40,
+    compact_size: 56,
+    object_head: HEAD,
+};

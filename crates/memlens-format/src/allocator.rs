@@ -37,11 +37,15 @@ pub enum Allocator {
     Pyobject = 14,
     /// A file-backed `mmap`: a class of its own, never part of the heap.
     MmapFile = 15,
+    /// A jemalloc that is part of a library.
+    Jemalloc = 16,
+    /// A mimalloc that is part of a library.
+    Mimalloc = 17,
 }
 
 impl Allocator {
     /// Every allocator, in the order of its discriminant.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Malloc,
         Self::Calloc,
         Self::Realloc,
@@ -58,6 +62,8 @@ impl Allocator {
         Self::Pymem,
         Self::Pyobject,
         Self::MmapFile,
+        Self::Jemalloc,
+        Self::Mimalloc,
     ];
 
     /// The allocator with this discriminant, or `None` for a number that no released version wrote.
@@ -84,6 +90,8 @@ impl Allocator {
             Self::Pymem => "pymem",
             Self::Pyobject => "pyobject",
             Self::MmapFile => "mmap_file",
+            Self::Jemalloc => "jemalloc",
+            Self::Mimalloc => "mimalloc",
         }
     }
 
@@ -103,6 +111,6 @@ mod tests {
             assert_eq!(allocator as usize, index);
             assert_eq!(Allocator::from_u8(index as u8), Some(allocator));
         }
-        assert_eq!(Allocator::from_u8(16), None);
+        assert_eq!(Allocator::from_u8(18), None);
     }
 }

@@ -82,6 +82,8 @@ pub struct Meta {
     pub peak_time_ns: u64,
     /// Largest resident set seen, memlens' own tables left out.
     pub rss_peak_bytes: u64,
+    /// The same with each page counted once that several processes share: the largest [`Point::pss_bytes`]. 0 where it is not known.
+    pub pss_peak_bytes: u64,
     /// Largest live total of file-backed mappings, never part of the heap.
     pub file_mapped_bytes: u64,
     /// What could not be seen.
@@ -249,4 +251,6 @@ pub struct Point {
     pub live_bytes: u64,
     /// Resident set, memlens' own tables left out.
     pub rss_bytes: u64,
+    /// The same with each page counted once that several processes share (the sum of proportional set sizes). 0 where it is not known.
+    pub pss_bytes: u64,
 }

@@ -23,7 +23,7 @@
 //! A *node* is a place in the call tree: the parent node, a code object and a line in it. A *site* is
 //! a node plus what was asked there: a block of one [`crate::Allocator`], or a release ([`SITE_KIND_RELEASE`]). A *lane* is
 //! a set of counters with one writer at a time: lane 0 belongs to whoever holds the main interpreter's GIL (before there
-//! is one: to the main thread), each other lane to one thread that allocates without it. The truth about a site is the
+//! is one, and where there is none: to the main thread), each other lane to one thread that allocates without it. The truth about a site is the
 //! sum over the lanes.
 use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -287,7 +287,7 @@ pub const PYTHON_NONE: u32 = 0;
 pub const PYTHON_SUPPORTED: u32 = 1;
 /// [`Hello::python_kind`]: a CPython that this agent does not know.
 pub const PYTHON_UNSUPPORTED: u32 = 2;
-/// [`Hello::python_kind`]: a free-threaded CPython, which this agent cannot record yet.
+/// [`Hello::python_kind`]: a free-threaded CPython of a version that this agent knows only with the GIL.
 pub const PYTHON_FREE_THREADED: u32 = 3;
 /// [`Hello::python_kind`]: another implementation of Python (PyPy, GraalPy).
 pub const PYTHON_OTHER: u32 = 4;

@@ -52,7 +52,7 @@ pub use file::{HEAP_VERSION, HEAP_VERSIONS, load, read};
 pub use graph::{Edge, Graph};
 pub use id::{NameId, ObjectId, TypeId};
 pub use kind::{BufferKind, Fact, FactKind, Frame, Meta, Root, RootKind, Type, TypeFlags};
-pub use path::Path;
+pub use path::{Path, Paths};
 pub use referrers::Referrers;
 pub use retained::Sizes;
 pub use shortest_paths::ShortestPaths;

@@ -30,6 +30,22 @@ impl Path {
     }
 }
 
+/// What [`Graph::why`] found; the paths are what it stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// Shortest first.
+    pub paths: Vec<Path>,
+    /// The search gave up: there may be more paths, none of them shorter than these.
+    pub is_cut_short: bool,
+}
+
+impl std::ops::Deref for Paths {
+    type Target = [Path];
+    fn deref(&self) -> &[Path] {
+        &self.paths
+    }
+}
+
 /// Roots that say most stand first.
 pub(crate) fn rank(kind: RootKind) -> u8 {
     match kind {
@@ -71,20 +87,20 @@ impl Graph {
     /// Up to `count` paths from roots to the object, shortest first: those from modules, frames and the interpreter's state,
     /// then, if they are fewer, those from objects that C code holds. A path ends at the first root on its way. What nothing
     /// keeps alive has paths from what it was found by.
-    pub fn why(&self, object: ObjectId, count: usize) -> Vec<Path> {
-        let mut paths = Vec::new();
+    pub fn why(&self, object: ObjectId, count: usize) -> Paths {
+        let mut found = Paths::default();
         let mut ends = FxHashMap::default();
         for tier in TIERS {
             let is_last = tier == TIERS[2];
-            if paths.len() < count && (!is_last || paths.is_empty()) {
+            if found.len() < count && (!is_last || found.is_empty()) {
                 let roots = self.roots().iter().filter(|root| tier.contains(&rank(root.kind)));
                 let mut search = Backward::new(self, roots, ends);
-                search.run(object, count, &mut paths);
+                search.run(object, count, &mut found);
                 ends = search.roots;
                 ends.values_mut().for_each(|root| *root = None);
             }
         }
-        paths
+        found
     }
 }
 
@@ -105,12 +121,16 @@ impl<'g> Backward<'g> {
     }
 
     /// Adds paths to the object until there are `count`.
-    fn run(&mut self, object: ObjectId, count: usize, paths: &mut Vec<Path>) {
+    fn run(&mut self, object: ObjectId, count: usize, found: &mut Paths) {
         self.push(object, NONE, 0);
-        while self.work < MOST_WORK && paths.len() < count {
+        while found.len() < count {
             let Some(Reverse((_, _, piece, length))) = self.waiting.pop() else { break };
+            if self.work >= MOST_WORK {
+                found.is_cut_short = true;
+                break;
+            }
             match self.roots.get(&self.pieces[piece as usize].object) {
-                Some(root) => paths.extend(root.map(|root| self.path(root, piece))),
+                Some(root) => found.paths.extend(root.map(|root| self.path(root, piece))),
                 None => self.extend(piece, length),
             }
         }

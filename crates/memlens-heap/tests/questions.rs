@@ -155,6 +155,24 @@ fn paths_can_be_pasted() {
     assert_eq!(texts(&graph, session)[1], "app.cache.SESSIONS['u1']");
 }
 
+/// Thirty objects that all refer to each other, and to one that has a single path: looking for a second one leads in circles.
+#[test]
+fn a_search_that_gives_up_says_so() {
+    let edges = (3..33_usize).flat_map(|from| (2..33).map(move |to| (from, to)).chain([(2, from)]));
+    let edges = [(0, 1), (1, 2)].into_iter().chain(edges);
+    let mut builder = HeapBuilder::new(Meta::default());
+    let list = builder.type_("list", "builtins", TypeFlags::COLLECTED);
+    let objects: Vec<ObjectId> = (0..33).map(|number| builder.object(64 * (number + 1), list, 56)).collect();
+    edges.for_each(|(from, to)| builder.edge(objects[from], objects[to], EdgeName::HIDDEN));
+    let name = builder.name("app");
+    builder.root(objects[0], RootKind::Module(name));
+    let graph = builder.finish().unwrap();
+    let asked = graph.object_at(64 * 3).unwrap();
+    let (one, two) = (graph.why(asked, 1), graph.why(asked, 2));
+    assert_eq!((one.len(), one.is_cut_short), (1, false));
+    assert_eq!((two.paths, two.is_cut_short), (one.paths, true));
+}
+
 #[test]
 fn modules_own_what_is_nearest_to_them() {
     let mut program = Program::new();

@@ -144,7 +144,7 @@ proptest! {
         for number in 0..model.len() {
             let tiers = paths_by_tier(&graph, &model, number);
             let all = graph.why(object(&graph, number), 10_000);
-            let mut rest = all.as_slice();
+            let mut rest: &[Path] = &all;
             for expected in &tiers {
                 let (found, others) = rest.split_at(expected.len().min(rest.len()));
                 rest = others;
@@ -152,6 +152,7 @@ proptest! {
                 prop_assert!(found.iter().map(|path| path.edges.len()).is_sorted());
             }
             prop_assert_eq!(rest.len(), 0);
+            prop_assert!(!all.is_cut_short);
             let lengths = |paths: &[Path]| -> Vec<usize> { paths.iter().map(|path| path.edges.len()).collect() };
             let some = graph.why(object(&graph, number), count);
             prop_assert_eq!(lengths(&some), lengths(&all[..count.min(all.len())]));

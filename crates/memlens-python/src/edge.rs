@@ -3,6 +3,7 @@
 //! Lists, tuples, dicts, sets, functions and instances are read by layout; all else by its type's `tp_traverse`, which runs no
 //! Python code; and what no traversal shows (numpy's base and contents, the buffer of a BytesIO) by layout again.
 use crate::dict::{self, Attributes};
+use crate::frame;
 use crate::layout::Layout;
 use crate::numpy;
 use crate::object::Object;
@@ -15,6 +16,8 @@ use std::ffi::{c_char, c_int, c_void};
 pub enum Name {
     /// An attribute; the name is a string object.
     Attribute(Object),
+    /// A variable of a frame; the name is a string object.
+    Local(Object),
     /// A slot or a member of a C type; the name is a C string that its type keeps.
     Slot(*const c_char),
     /// The value under this key.
@@ -45,7 +48,7 @@ pub trait Visitor {
     fn outside(&mut self, _name: Name, _target: Object) {}
 }
 
-/// `offsetof(PyListObject, ob_item)`, `offsetof(PyTupleObject, ob_item)` before 3.14.
+/// `offsetof(PyListObject, ob_item)`.
 const LIST_ITEMS: isize = 24;
 /// `offsetof(PySetObject, mask)` and `table`.
 const SET_MASK: isize = 32;
@@ -136,6 +139,11 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         Kind::DateTime if has_time_zone(object) => {
             visit_known(object, facts.native_size as isize - 8, "tzinfo", visitor);
         }
+        Kind::Generator => {
+            // SAFETY: it is a generator or the like.
+            let in_frame = unsafe { frame::in_generator(object, facts, layout) };
+            traverse_frame(object, facts, in_frame, visitor);
+        }
         Kind::Frame => visit_frame(object, facts, layout, visitor),
         Kind::Type => {
             traverse(object, facts, visitor);
@@ -186,8 +194,7 @@ fn visit_list(list: Object, visitor: &mut impl Visitor) {
 
 #[inline]
 fn visit_tuple(tuple: Object, layout: &Layout, visitor: &mut impl Visitor) {
-    // 3.14 put the hash before the items.
-    let items = if layout.minor < 14 { LIST_ITEMS as usize } else { LIST_ITEMS as usize + 8 };
+    let items = layout.tuple_items as usize;
     // SAFETY: the items of a tuple are as many as its size says.
     unsafe {
         each_word(tuple.address() + items, tuple.var_size(), |index, target| {
@@ -299,7 +306,9 @@ fn visit_frame(frame: Object, facts: &TypeFacts, layout: &Layout, visitor: &mut 
         }
     }
     let mut filter = Outside { targets: &outside, visitor };
-    traverse(frame, facts, &mut filter);
+    // SAFETY: it is a frame object.
+    let in_frame = unsafe { frame::in_frame_object(frame, layout) };
+    traverse_frame(frame, facts, in_frame, &mut filter);
 }
 
 /// Passes edges on, those to some targets as edges to the outside.
@@ -334,6 +343,8 @@ fn visit_members<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V)
 
 struct Traversal<'a, V> {
     object: Object,
+    /// What the object's frame refers to, by name.
+    in_frame: Vec<(Name, Object)>,
     class: Object,
     kind: Kind,
     members: &'a [Member],
@@ -342,10 +353,16 @@ struct Traversal<'a, V> {
 
 /// By the native type's own `tp_traverse`.
 fn traverse<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V) {
+    traverse_frame(object, facts, Vec::new(), visitor);
+}
+
+/// The same, of an object that carries or is a frame.
+fn traverse_frame<V: Visitor>(object: Object, facts: &TypeFacts, in_frame: Vec<(Name, Object)>, visitor: &mut V) {
     let Some(traverse) = facts.traverse.filter(|_| facts.is_tracked(object)) else {
         return visit_members(object, facts, visitor);
     };
-    let mut traversal = Traversal { object, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
+    let mut traversal =
+        Traversal { object, in_frame, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
     // SAFETY: the object is an instance of the type, and the second argument is what `receive` expects.
     unsafe { traverse(object.pointer(), receive::<V>, (&raw mut traversal).cast()) };
 }
@@ -360,7 +377,8 @@ extern "C" fn receive<V: Visitor>(target: *mut ffi::PyObject, traversal: *mut c_
     if target == traversal.class {
         return 0;
     }
-    traversal.visitor.edge(traversal.name_of(target), target);
+    let name = traversal.name_of(target);
+    traversal.visitor.edge(name, target);
     0
 }
 
@@ -377,9 +395,13 @@ impl<V> Traversal<'_, V> {
         }
     }
 
-    fn name_of(&self, target: Object) -> Name {
+    fn name_of(&mut self, target: Object) -> Name {
         if let Some(name) = self.special_name(target) {
             return Name::Known(name);
+        }
+        // Each variable once, for two may hold the same object.
+        if let Some(at) = self.in_frame.iter().position(|(_, known)| *known == target) {
+            return self.in_frame.remove(at).0;
         }
         // SAFETY: a member's offset lies in the instances of its type.
         let found = self.members.iter().find(|member| unsafe { self.object.field(member.offset) } == Some(target));

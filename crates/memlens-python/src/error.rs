@@ -1,4 +1,5 @@
 //! The exceptions of `memlens`, which are classes of its Python side.
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 /// `memlens.ArgumentError`.
@@ -23,5 +24,6 @@ pub fn other(python: Python<'_>, message: &str) -> PyErr {
 
 fn make(python: Python<'_>, class: &str, message: &str) -> PyErr {
     let made = python.import("memlens._errors").and_then(|errors| errors.getattr(class)?.call1((message,)));
-    made.map_or_else(|error| error, PyErr::from_value)
+    // Loaded by itself into a program (`memlens heap PID`), the module has no Python side.
+    made.map_or_else(|_| PyRuntimeError::new_err(message.to_owned()), PyErr::from_value)
 }

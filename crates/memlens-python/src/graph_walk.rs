@@ -5,6 +5,7 @@
 use crate::class_name;
 use crate::edge::{self, Name, Visitor};
 use crate::fact;
+use crate::frame::Reference;
 use crate::interpreter::Interpreter;
 use crate::layout::type_object as slot;
 use crate::native;
@@ -137,19 +138,14 @@ impl<'a> GraphWalk<'a> {
             self.current = ObjectId(self.visited as u32);
             self.visited += 1;
             for (name, value) in &frame.locals {
-                let Some(id) = self.number(*value) else {
-                    continue;
-                };
-                let name = self.string_name(*name);
-                self.explain(id);
-                self.builder.edge(self.current, id, EdgeName::local(name));
+                self.reference(Name::Local(*name), *value);
             }
             for other in &frame.others {
                 self.visit_other(*other, namespaces);
             }
             self.edge(Name::Known("f_code"), frame.code);
             if let Some(function) = frame.function_object {
-                self.edge(Name::Known("f_func"), function);
+                self.reference(Name::Known("f_func"), function);
             }
         }
     }
@@ -158,22 +154,36 @@ impl<'a> GraphWalk<'a> {
     pub fn explain_frames(&mut self, frames: &[InterpreterFrame]) {
         for frame in frames {
             let values = frame.locals.iter().map(|(_, value)| *value);
-            let others = frame.others.iter().copied().chain(frame.function_object).chain([frame.code]);
-            for target in values.chain(others).collect::<Vec<_>>() {
-                if let Some(id) = self.number(target) {
-                    self.explain(id);
-                }
+            let others = frame.others.iter().copied().chain(frame.function_object);
+            let counted = values.chain(others).filter(|reference| reference.is_counted);
+            for target in counted.map(|reference| reference.target).chain([frame.code]).collect::<Vec<_>>() {
+                self.explain_target(target);
             }
         }
     }
 
-    /// A module's namespace is the module's: the frame's reference to it is explained, and leads nowhere.
-    fn visit_other(&mut self, other: Object, namespaces: &FxHashSet<Object>) {
-        if !namespaces.contains(&other) {
-            return self.edge(Name::Unnamed, other);
-        }
-        if let Some(id) = self.number(other) {
+    fn explain_target(&mut self, target: Object) {
+        if let Some(id) = self.number(target) {
             self.explain(id);
+        }
+    }
+
+    /// A module's namespace is the module's: the frame's reference to it is explained, and leads nowhere.
+    fn visit_other(&mut self, other: Reference, namespaces: &FxHashSet<Object>) {
+        if !namespaces.contains(&other.target) {
+            return self.reference(Name::Unnamed, other);
+        }
+        self.explain_target(other.target);
+    }
+
+    /// A reference of a frame, which its target may not count.
+    fn reference(&mut self, name: Name, reference: Reference) {
+        if let Some(id) = self.number(reference.target) {
+            let name = self.edge_name(name);
+            if reference.is_counted {
+                self.explain(id);
+            }
+            self.builder.edge(self.current, id, name);
         }
     }
 
@@ -304,6 +314,7 @@ impl<'a> GraphWalk<'a> {
     fn edge_name(&mut self, name: Name) -> EdgeName {
         match name {
             Name::Attribute(name) => EdgeName::attribute(self.string_name(name)),
+            Name::Local(name) => EdgeName::local(self.string_name(name)),
             Name::Slot(name) => EdgeName::attribute(self.c_name(name as usize, || {
                 // SAFETY: a member's name is a C string.
                 unsafe { c_text(name) }

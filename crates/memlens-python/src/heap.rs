@@ -2,6 +2,7 @@
 use crate::collector;
 use crate::dict;
 use crate::graph_walk::GraphWalk;
+use crate::heap_count;
 use crate::interpreter::Interpreter;
 use crate::object::Object;
 use crate::rule;
@@ -19,10 +20,22 @@ pub struct Caller {
     pub thread_names: HashMap<u64, String>,
     /// Frames of files in this folder are memlens's own, and left out.
     pub folder: String,
+    /// They were called from code that a debugger's request ran, whose one frame is left out as well.
+    pub is_injected: bool,
+}
+
+impl Caller {
+    /// How many of the innermost frames of the calling thread are not the program's.
+    fn own_frames(&self, frames: &[InterpreterFrame]) -> usize {
+        let own = frames.iter().take_while(|frame| frame.file.starts_with(&self.folder)).count();
+        own + usize::from(self.is_injected && own > 0)
+    }
 }
 
 /// Walks the heap.
 pub fn graph(python: Python<'_>, interpreter: &Interpreter, meta: Meta, caller: &Caller) -> Result<Graph, BuildError> {
+    // Counted here, not before a fork: the program need not stand still for it.
+    let meta = Meta { heap_bytes: heap_count::live_bytes(), ..meta };
     let mut walk = GraphWalk::new(interpreter, None, meta);
     add_threads(&mut walk, caller);
     add_modules(&mut walk);
@@ -42,15 +55,11 @@ fn add_threads(walk: &mut GraphWalk<'_>, caller: &Caller) {
     let mut threads: Vec<Thread> = thread::all(walk.types());
     let mut own = Vec::new();
     for thread in &mut threads {
-        let (mine, others) = std::mem::take(&mut thread.frames)
-            .into_iter()
-            .partition(|frame: &InterpreterFrame| frame.file.starts_with(&caller.folder));
-        thread.frames = others;
-        own.extend(mine);
+        let others = thread.frames.split_off(caller.own_frames(&thread.frames).min(thread.frames.len()));
+        own.extend(std::mem::replace(&mut thread.frames, others));
     }
     for thread in &threads {
-        let name =
-            caller.thread_names.get(&thread.ident).cloned().unwrap_or_else(|| format!("thread {}", thread.ident));
+        let name = caller.thread_names.get(&thread.ident).cloned().unwrap_or_else(|| thread.ident.to_string());
         thread.frames.iter().for_each(|frame| walk.add_frame(frame, &name));
     }
     let namespaces = rule::module_dicts(walk.types());

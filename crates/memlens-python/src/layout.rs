@@ -1,7 +1,7 @@
 //! Where things stand in the interpreter's objects, by minor version.
 //!
 //! Read off each version's own headers with `offsetof`; a minor version's micro versions keep its ABI. What is the same
-//! from 3.9 to 3.14 stands as a constant beside the code that reads it; what differs stands in [`Layout`].
+//! from 3.9 to 3.15 stands as a constant beside the code that reads it; what differs stands in [`Layout`].
 use std::fmt;
 
 /// Offsets in `PyTypeObject`, the same in every version (`Include/cpython/object.h`).
@@ -49,6 +49,38 @@ pub struct Layout {
     pub function_fields: &'static [(isize, &'static str)],
     /// `offsetof(PyFunctionObject, func_globals)`, `func_builtins` (0: none), `func_code`, `func_module`.
     pub function_outside: [isize; 4],
+    pub frame: FrameLayout,
+    /// `offsetof(PyTupleObject, ob_item)`: 3.14 put the hash before the items.
+    pub tuple_items: isize,
+}
+
+/// Where things stand in a frame: `PyFrameObject` before 3.11, `_PyInterpreterFrame` since.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameLayout {
+    /// The code object.
+    pub code: isize,
+    /// The function object that runs, if the frame holds one.
+    pub function: Option<isize>,
+    /// Objects to which the frame refers beside its variables: before 3.11 f_back, f_builtins, f_globals and f_locals, then f_locals alone.
+    pub others: &'static [isize],
+    /// `localsplus`: variables, then operands.
+    pub locals: isize,
+    /// How far the operands go.
+    pub stack: StackEnd,
+    /// Fields of a code object with tuples of names, in the order of the variables' slots.
+    pub names: &'static [isize],
+}
+
+/// What says where a frame's operands end.
+#[derive(Clone, Copy, Debug)]
+pub enum StackEnd {
+    /// Not known while the frame runs.
+    Unknown,
+    /// `int stacktop`: the number of slots in use, negative while the frame runs.
+    Count(isize),
+    /// `stackpointer`: the first free slot, null while the frame runs. The slots hold `_PyStackRef`s, whose two lowest bits say how they
+    /// count (`Include/internal/pycore_stackref.h`).
+    Pointer(isize),
 }
 
 const FUNCTION_FIELDS: &[(isize, &str)] = &[
@@ -106,6 +138,15 @@ const V9: Layout = Layout {
     interpreter_size: 5_656,
     function_fields: FUNCTION_FIELDS_9,
     function_outside: [24, 0, 16, 88],
+    frame: FrameLayout {
+        code: 32,
+        function: None,
+        others: &[24, 40, 48, 56],
+        locals: 360,
+        stack: StackEnd::Unknown,
+        names: &[72, 88, 80],
+    },
+    tuple_items: 24,
 };
 const V10: Layout = Layout {
     minor: 10,
@@ -114,9 +155,23 @@ const V10: Layout = Layout {
     interpreter_size: 113_528,
     function_fields: FUNCTION_FIELDS,
     function_outside: [16, 24, 48, 104],
+    frame: FrameLayout { locals: 352, ..V9.frame },
     ..V9
 };
-const V11: Layout = Layout { minor: 11, frame_back: 16, interpreter_size: 107_752, ..V10 };
+const V11: Layout = Layout {
+    minor: 11,
+    frame_back: 16,
+    interpreter_size: 107_752,
+    frame: FrameLayout {
+        code: 32,
+        function: Some(0),
+        others: &[24],
+        locals: 72,
+        stack: StackEnd::Count(64),
+        names: &[96],
+    },
+    ..V10
+};
 const V12: Layout = Layout {
     minor: 12,
     ascii_size: 40,
@@ -126,10 +181,18 @@ const V12: Layout = Layout {
     qualified_name: 872,
     interpreter_size: 383_552,
     function_fields: FUNCTION_FIELDS_12,
+    frame: FrameLayout { code: 0, function: Some(16), others: &[40], ..V11.frame },
     ..V11
 };
 const V13: Layout = Layout { minor: 13, interpreter_size: 194_968, ..V12 };
-const V14: Layout = Layout { minor: 14, function_fields: FUNCTION_FIELDS_14, ..V13 };
+const V14: Layout = Layout {
+    minor: 14,
+    function_fields: FUNCTION_FIELDS_14,
+    frame: FrameLayout { locals: 80, stack: StackEnd::Pointer(64), ..V13.frame },
+    tuple_items: 32,
+    ..V13
+};
+const V15: Layout = Layout { minor: 15, cached_keys: 888, qualified_name: 880, ..V14 };
 
 /// A version whose objects we cannot read.
 #[derive(Debug)]
@@ -141,7 +204,7 @@ impl fmt::Display for Unsupported {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "memlens reads the objects of CPython 3.9 to 3.14, not of {}.{}",
+            "memlens reads the objects of CPython 3.9 to 3.15, not of {}.{}",
             self.version.0, self.version.1
         )
     }
@@ -156,6 +219,7 @@ pub fn of_version(major: u32, minor: u32) -> Result<&'static Layout, Unsupported
         (3, 12) => Ok(&V12),
         (3, 13) => Ok(&V13),
         (3, 14) => Ok(&V14),
+        (3, 15) => Ok(&V15),
         version => Err(Unsupported { version }),
     }
 }

@@ -10,8 +10,10 @@ mod edge;
 mod error;
 mod fact;
 mod fork;
+mod frame;
 mod graph_walk;
 mod heap;
+mod heap_count;
 mod interpreter;
 mod layout;
 mod marks;
@@ -107,5 +109,5 @@ mod _native {
     #[pymodule_export]
     use super::{size_tree, sizeof};
     #[pymodule_export]
-    use crate::snapshot::{Heap, load, take};
+    use crate::snapshot::{Heap, load, take, take_into};
 }

@@ -4,6 +4,7 @@ use crate::fork;
 use crate::heap::{self, Caller};
 use crate::interpreter;
 use memlens_heap::{Diff, FactKind, Graph, Holder, Meta, ObjectId, Path, Total};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
@@ -18,17 +19,17 @@ pub struct Heap {
     pause_s: f64,
 }
 
-/// What the Python side knows of the process: threads by their ident, its own folder, version, command, traced bytes.
-type Known = (HashMap<u64, String>, String, String, Vec<String>, Option<u64>);
+/// What the Python side knows of the process: threads by their ident, its own folder, version, command.
+type Known = (HashMap<u64, String>, String, String, Vec<String>);
 /// Address, type, own bytes, retained bytes, path.
 type ObjectRow = (u64, String, u64, u64, String);
 
 /// Takes a snapshot of this process.
 #[pyfunction]
 pub fn take(python: Python<'_>, fork: bool, known: Known) -> PyResult<Heap> {
-    let (thread_names, folder, version, command, heap_bytes) = known;
-    let meta = Meta { python: version, command, heap_bytes, ..meta() };
-    let caller = Caller { thread_names, folder };
+    let (thread_names, folder, version, command) = known;
+    let meta = Meta { python: version, command, ..meta() };
+    let caller = Caller { thread_names, folder, is_injected: false };
     let interpreter = interpreter(python)?;
     let start = Instant::now();
     if fork {
@@ -39,6 +40,15 @@ pub fn take(python: Python<'_>, fork: bool, known: Known) -> PyResult<Heap> {
     let graph = heap::graph(python, interpreter, meta, &caller);
     let graph = graph.map_err(|failure| error::other(python, &failure.to_string()))?;
     Ok(Heap { graph, pause_s: start.elapsed().as_secs_f64() })
+}
+
+/// Has a forked child write a snapshot into a folder: what `memlens heap PID` asks a program for.
+#[pyfunction]
+pub fn take_into(python: Python<'_>, folder: PathBuf, known: Known) -> PyResult<()> {
+    let (thread_names, own_folder, version, command) = known;
+    let meta = Meta { python: version, command, ..meta() };
+    let caller = Caller { thread_names, folder: own_folder, is_injected: true };
+    fork::to_file(python, meta, &caller, &folder).map_err(PyRuntimeError::new_err)
 }
 
 /// Process id, time and resident set.
@@ -91,11 +101,12 @@ impl Heap {
         })
     }
 
-    /// The shortest paths to the object at this address.
-    fn why(&self, python: Python<'_>, address: u64, count: usize) -> Option<Vec<String>> {
+    /// The shortest paths to the object at this address, and whether the search for more gave up.
+    fn why(&self, python: Python<'_>, address: u64, count: usize) -> Option<(Vec<String>, bool)> {
         python.detach(|| {
             let object = self.graph.object_at(address)?;
-            Some(self.graph.why(object, count).iter().map(|path| self.graph.path_text(path)).collect())
+            let found = self.graph.why(object, count);
+            Some((found.iter().map(|path| self.graph.path_text(path)).collect(), found.is_cut_short))
         })
     }
 

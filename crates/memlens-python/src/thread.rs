@@ -1,9 +1,10 @@
 //! The threads of the interpreter and the variables of their frames.
+use crate::frame::{self, Reference};
 use crate::object::Object;
 use crate::text;
-use crate::type_facts::{Kind, TypeTable};
+use crate::type_facts::TypeTable;
 use memlens_cpython::code::{Text, read_code};
-use memlens_cpython::layout::{Layout, Place, V39, V310, V311, V312, V313};
+use memlens_cpython::layout::{Layout, Place, V39, V310, V311, V312, V313, V314, V315};
 use memlens_cpython::line_table::line_at;
 use pyo3::ffi;
 use std::ffi::c_void;
@@ -16,11 +17,11 @@ pub struct InterpreterFrame {
     pub line: u32,
     pub code: Object,
     /// The function object that it runs, where the frame holds a reference to it (3.11 and newer).
-    pub function_object: Option<Object>,
+    pub function_object: Option<Reference>,
     /// Variable names (strings) and values.
-    pub locals: Vec<(Object, Object)>,
+    pub locals: Vec<(Object, Reference)>,
     /// What it refers to without a name: a namespace that is no function's, and operands of the call that it waits in.
-    pub others: Vec<Object>,
+    pub others: Vec<Reference>,
 }
 
 /// A thread and its frames, innermost first.
@@ -33,14 +34,6 @@ pub struct Thread {
 /// `offsetof(PyThreadState, prev)` and `next`.
 const PREVIOUS: isize = 0;
 const NEXT: isize = 8;
-/// `offsetof(PyCodeObject, co_localsplusnames)`, 3.11 to 3.13.
-const LOCAL_NAMES: isize = 96;
-/// `offsetof(_PyInterpreterFrame, localsplus)`, 3.11 to 3.13. A frame object's `f_localsplus` stands at 360 in 3.9, at 352 in 3.10.
-const LOCALS: isize = 72;
-/// `offsetof(_PyInterpreterFrame, stacktop)`, 3.11 to 3.13.
-const STACK_TOP: isize = 64;
-/// `offsetof(PyCodeObject, co_varnames)`, `co_cellvars` and `co_freevars`, 3.9 and 3.10.
-const OLD_NAMES: [isize; 3] = [72, 88, 80];
 
 /// All threads. The caller holds the GIL, so that no frame changes.
 pub fn all(types: &mut TypeTable<'_>) -> Vec<Thread> {
@@ -50,7 +43,9 @@ pub fn all(types: &mut TypeTable<'_>) -> Vec<Thread> {
         11 => threads::<V311>(types),
         12 => threads::<V312>(types),
         13 => threads::<V313>(types),
-        _ => Vec::new(),
+        // The early 3.14s differ in nothing that is read here.
+        14 => threads::<V314>(types),
+        _ => threads::<V315>(types),
     }
 }
 
@@ -101,71 +96,25 @@ unsafe fn read_frame<V: Layout>(
     // SAFETY: the caller's promise.
     unsafe {
         let code = read_code(code, &V::CODE);
-        let line = line_at(code.line_table, code.first_line, V::MINOR, instruction).unwrap_or(code.first_line);
-        let names = local_names::<V>(code_object, types);
-        let first = match V::MINOR {
-            9 => 360,
-            10 => 352,
-            _ => LOCALS,
-        };
-        let count = names.len();
-        let locals = names.into_iter().enumerate();
-        let locals = locals.filter_map(|(at, name)| Some((name, frame.field(first + 8 * at as isize)?)));
-        let function_object = match V::MINOR {
-            ..11 => None,
-            11 => frame.field(0),
-            _ => frame.field(16),
-        };
+        let line =
+            line_at(code.line_table, code.first_line, version_hex(V::MINOR), instruction).unwrap_or(code.first_line);
+        let layout = types.interpreter.layout;
         Some(InterpreterFrame {
             address: frame.address(),
             function: string(code.name),
             file: string(code.file),
             line,
             code: code_object,
-            function_object,
-            locals: locals.collect(),
-            others: others::<V>(frame, count),
+            function_object: frame::function(frame, layout),
+            locals: frame::locals(frame, code_object, layout),
+            others: frame::others(frame, code_object, layout),
         })
     }
 }
 
-/// The namespace of a module's or a class's frame, and the operands of a frame that waits in an inlined call.
-///
-/// # Safety
-/// The frame must be live, of this version, with so many variables.
-unsafe fn others<V: Layout>(frame: Object, local_count: usize) -> Vec<Object> {
-    let namespace = match V::MINOR {
-        // SAFETY: a frame object's f_back, f_builtins, f_globals and f_locals.
-        ..11 => return unsafe { [24, 40, 48, 56].into_iter().filter_map(|at| frame.field(at)).collect() },
-        11 => 24,
-        _ => 40,
-    };
-    // SAFETY: the caller's promise; `stacktop` counts the slots in use, or is negative while the frame runs.
-    unsafe {
-        let used = usize::try_from(frame.read::<i32>(STACK_TOP)).unwrap_or(0);
-        let operands = (local_count..used).filter_map(|at| frame.field(LOCALS + 8 * at as isize));
-        frame.field(namespace).into_iter().chain(operands).collect()
-    }
-}
-
-/// The names of variables, cells and free variables, in the order of their slots.
-///
-/// # Safety
-/// `code` must be a code object of this version.
-unsafe fn local_names<V: Layout>(code: Object, types: &mut TypeTable<'_>) -> Vec<Object> {
-    let offsets: &[isize] = if V::MINOR < 11 { &OLD_NAMES } else { &[LOCAL_NAMES] };
-    let mut names = Vec::new();
-    for offset in offsets {
-        // SAFETY: the field holds a tuple of strings.
-        let Some(tuple) = (unsafe { code.field(*offset) }) else {
-            continue;
-        };
-        if types.of(tuple.type_of()).kind == Kind::Tuple {
-            // SAFETY: a tuple's items.
-            names.extend(unsafe { (0..tuple.var_size()).filter_map(|at| tuple.field(24 + 8 * at as isize)) });
-        }
-    }
-    names
+/// `PY_VERSION_HEX` of a final release.
+const fn version_hex(minor: u32) -> u32 {
+    0x0300_00f0 | minor << 16
 }
 
 fn string(text: Text<'_>) -> String {

@@ -6,7 +6,7 @@ use crate::rule::{Included, Rules};
 use crate::type_facts::TypeTable;
 use memlens_heap::{BuildError, Edge, EdgeKind, FactKind, Graph, Meta, ObjectId, RootKind};
 use pyo3::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Reverse;
 
 /// Parts of an object that are listed one by one.
@@ -167,13 +167,28 @@ impl<'g> Tree<'g> {
             type_name: self.type_names(&part.objects),
             shallow: sum(&|object| file_bytes(object).map_or_else(|| graph.own_bytes(object), |_| 0)),
             deep: reached.deep,
-            retained: sum(&|object| graph.dominators().retained_bytes(object)),
+            retained: self.retained(&part.objects),
             pinned: reached.pinned,
             opaque: reached.opaque,
             file: reached.file,
             count: reached.count,
             children: Vec::new(),
         }
+    }
+
+    /// What would go with them as far as single ones keep it: what one of them dominates goes with that one.
+    fn retained(&self, objects: &[ObjectId]) -> u64 {
+        let dominators = self.graph.dominators();
+        let Some((least, others)) = objects.split_first().filter(|(_, others)| !others.is_empty()) else {
+            return objects.iter().map(|object| dominators.retained_bytes(*object)).sum();
+        };
+        // They are sorted, and a dominator has a smaller number.
+        let known: FxHashSet<ObjectId> = others.iter().chain([least]).copied().collect();
+        let is_dominated = |object: ObjectId| {
+            dominators.above(object).take_while(|above| above >= least).any(|above| known.contains(&above))
+        };
+        let tops = objects.iter().filter(|object| !is_dominated(**object));
+        tops.map(|object| dominators.retained_bytes(*object)).sum()
     }
 
     /// The type that all have, or nothing.
@@ -206,7 +221,9 @@ impl<'g> Tree<'g> {
         node.children.sort_by_key(|child| Reverse(child.deep));
         if !rest.is_empty() {
             let label = format!("<{} more>", rest.len());
-            let objects = rest.into_iter().flat_map(|part| part.objects).collect();
+            let mut objects: Vec<ObjectId> = rest.into_iter().flat_map(|part| part.objects).collect();
+            objects.sort_unstable();
+            objects.dedup();
             node.children.push(self.node(&Part { label, objects }));
         }
         if let Some(manager) = manager {

@@ -36,6 +36,8 @@ pub enum Kind {
     ByteArray,
     Int,
     Function,
+    /// A coroutine and an asynchronous generator as well.
+    Generator,
     Frame,
     Module,
     Type,
@@ -83,6 +85,9 @@ const KINDS: &[(&str, Kind)] = &[
     ("bytearray", Kind::ByteArray),
     ("int", Kind::Int),
     ("function", Kind::Function),
+    ("generator", Kind::Generator),
+    ("coroutine", Kind::Generator),
+    ("async_generator", Kind::Generator),
     ("frame", Kind::Frame),
     ("module", Kind::Module),
     ("type", Kind::Type),
@@ -295,7 +300,8 @@ pub fn is_heap_type(class: Object) -> bool {
     flags_of(class) & FLAG_HEAP_TYPE != 0
 }
 
-fn flags_of(class: Object) -> u64 {
+/// `tp_flags`.
+pub fn flags_of(class: Object) -> u64 {
     // SAFETY: a field of every type object.
     unsafe { class.read(slot::FLAGS) }
 }

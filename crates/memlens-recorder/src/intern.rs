@@ -263,11 +263,10 @@ impl Interner {
         self.code_or_name(memory, facts, false)
     }
 
-    /// The record of a name that stands for no code object, such as "stack too deep".
-    pub fn name(&mut self, memory: &mut impl Memory, name: &str) -> Option<u32> {
-        let empty = RawText { bytes: &[], width: 1 };
-        let name = RawText { bytes: name.as_bytes(), width: 1 };
-        self.code_or_name(memory, &CodeFacts { name, file: empty, first_line: 0 }, true)
+    /// The record of a name that stands for no code object, such as a thread's; `what` it names stands where a file would.
+    pub fn name(&mut self, memory: &mut impl Memory, name: RawText, what: &str) -> Option<u32> {
+        let file = RawText { bytes: what.as_bytes(), width: 1 };
+        self.code_or_name(memory, &CodeFacts { name, file, first_line: 0 }, true)
     }
 
     fn stored(&self, code: u32) -> Option<StoredCode> {
@@ -352,6 +351,8 @@ struct CodeEntry {
     code: u32,
     serial: u32,
     first_key: u32,
+    /// [`LiveCodes::key_round`] in which `first_key` was set; one of an older round is none.
+    key_round: u32,
 }
 
 /// A key in 16 bytes: the parent's node takes 24 bits of `context`, and what is next 32.
@@ -368,6 +369,8 @@ pub struct LiveCodes {
     by_address: KeyTable,
     codes: Pool<CodeEntry>,
     links: Pool<KeyLink>,
+    /// How often all keys were forgotten at once.
+    key_round: u32,
     serials: u32,
     /// The code object that was asked for last: it is often the next one too.
     last: (usize, LiveCode),
@@ -380,7 +383,7 @@ impl LiveCodes {
     pub fn new(memory: &mut impl Memory) -> Option<Self> {
         let by_address = KeyTable::new(memory, 1 << 12)?;
         let (codes, links) = (Pool::new(memory)?, Pool::new(memory)?);
-        Some(Self { by_address, codes, links, serials: 0, last: (0, NO_CODE) })
+        Some(Self { by_address, codes, links, key_round: 0, serials: 0, last: (0, NO_CODE) })
     }
 
     /// The code object at `address`, if it is known.
@@ -397,7 +400,7 @@ impl LiveCodes {
     pub fn insert(&mut self, memory: &mut impl Memory, address: usize, code: u32) -> Option<LiveCode> {
         self.serials = self.serials.wrapping_add(1);
         let serial = self.serials;
-        let slot = self.codes.take(memory, CodeEntry { code, serial, first_key: 0 })?;
+        let slot = self.codes.take(memory, CodeEntry { code, serial, first_key: 0, key_round: self.key_round })?;
         let is_in = self.by_address.insert(memory, Key { instruction: address as u64, context: 0 }, slot);
         is_in.then_some(LiveCode { code, serial, slot })
     }
@@ -405,19 +408,32 @@ impl LiveCodes {
     /// Lane 0's table got a key that names an instruction of this code object.
     pub fn add_key(&mut self, memory: &mut impl Memory, code: LiveCode, key: Key) -> Option<()> {
         let entry = self.codes.get(code.slot);
-        let link = KeyLink { instruction: key.instruction, context: key.context, next: entry.first_key };
+        let link = KeyLink { instruction: key.instruction, context: key.context, next: self.first_key(entry) };
         let first_key = self.links.take(memory, link)?;
-        self.codes.set(code.slot, CodeEntry { first_key, ..entry });
+        self.codes.set(code.slot, CodeEntry { first_key, key_round: self.key_round, ..entry });
         Some(())
     }
 
-    /// The code object at `address` is being released: forget its keys.
-    pub fn remove(&mut self, address: usize, table: &mut KeyTable) {
+    fn first_key(&self, entry: CodeEntry) -> u32 {
+        if entry.key_round == self.key_round { entry.first_key } else { 0 }
+    }
+
+    /// Lane 0's table was emptied.
+    pub fn forget_keys(&mut self) {
+        self.links.clear();
+        self.key_round = self.key_round.wrapping_add(1);
+    }
+
+    /// The code object at `address` is being released: forget its keys. Without a `table`, whose writer is another thread, only the code
+    /// object: that thread must empty its table before it uses it again, and call [`LiveCodes::forget_keys`].
+    pub fn remove(&mut self, address: usize, mut table: Option<&mut KeyTable>) {
         let Some(LiveCode { slot, .. }) = self.get(address) else { return };
-        let mut link = self.codes.get(slot).first_key;
+        let mut link = self.first_key(self.codes.get(slot));
         while link != 0 {
             let KeyLink { instruction, context, next } = self.links.get(link);
-            table.remove(Key { instruction, context });
+            if let Some(table) = &mut table {
+                table.remove(Key { instruction, context });
+            }
             self.links.give_back(link);
             link = next;
         }
@@ -498,6 +514,11 @@ impl<T: Copy> Pool<T> {
         unsafe { self.entry(id).write(PoolEntry { next_free: self.free }) };
         self.free = id;
     }
+
+    /// Gives all back. The chunks stay.
+    fn clear(&mut self) {
+        (self.next, self.free) = (1, 0);
+    }
 }
 
 #[cfg(test)]
@@ -545,9 +566,32 @@ mod tests {
                 codes.add_key(&mut heap, code, key).unwrap();
             }
             assert_eq!(codes.get(0x1000).map(|code| code.code), Some(7 + round));
-            codes.remove(0x1000, &mut table);
+            codes.remove(0x1000, Some(&mut table));
             assert!(codes.get(0x1000).is_none());
             assert_eq!(table.get(Key { instruction: 0x1005, context: 5 }), None);
         }
+    }
+
+    #[test]
+    fn keys_of_an_emptied_table_are_not_kept() {
+        let mut heap = Heap { next_offset: 4096 };
+        let mut table = KeyTable::new(&mut heap, 16).unwrap();
+        let mut codes = LiveCodes::new(&mut heap).unwrap();
+        let code = codes.insert(&mut heap, 0x1000, 7).unwrap();
+        let keys = || (1..100).map(|instruction| Key { instruction: 0x1000 + instruction, context: 5 });
+        for _ in 0..3 {
+            for key in keys() {
+                assert!(table.insert(&mut heap, key, 9));
+                codes.add_key(&mut heap, code, key).unwrap();
+            }
+            table.clear();
+            codes.forget_keys();
+        }
+        // The links of one round at most are in use: the next is the first again.
+        assert_eq!(codes.links.next, 1);
+        let key = Key { instruction: 0x2000, context: 5 };
+        assert!(table.insert(&mut heap, key, 9));
+        codes.remove(0x1000, Some(&mut table));
+        assert_eq!(table.get(key), Some(9));
     }
 }

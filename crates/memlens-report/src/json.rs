@@ -146,6 +146,8 @@ fn summary_fields(profile: &Profile, summary: &Summary) -> Value {
         "peak": { "bytes": summary.peak_bytes, "time_s": seconds(summary.peak_time_ns) },
         "end": { "bytes": summary.end_bytes },
         "rss_peak_bytes": meta.rss_peak_bytes,
+        "pss_peak_bytes": known(meta.pss_peak_bytes),
+        "recorded_processes": profile.recorded_processes(),
         "file_mapped_bytes": summary.file_mapped_bytes,
         "allocations": summary.allocations,
         "frees": summary.frees,
@@ -154,6 +156,11 @@ fn summary_fields(profile: &Profile, summary: &Summary) -> Value {
         "unseen": unseen(meta),
         "processes": profile.processes().iter().map(process_row).collect::<Vec<Value>>(),
     })
+}
+
+/// A figure that is 0 where nobody knows it.
+fn known(bytes: u64) -> Option<u64> {
+    (bytes > 0).then_some(bytes)
 }
 
 fn shortage(shortage: &Shortage) -> Value {
@@ -291,7 +298,7 @@ fn release_row(release: &memlens_analysis::Release) -> Value {
 }
 
 fn point_row(point: &memlens_analysis::Point) -> Value {
-    json!({ "time_s": seconds(point.time_ns), "live_bytes": point.live_bytes, "rss_bytes": point.rss_bytes })
+    json!({ "time_s": seconds(point.time_ns), "live_bytes": point.live_bytes, "rss_bytes": point.rss_bytes, "pss_bytes": known(point.pss_bytes) })
 }
 
 fn slice_row(slice: &memlens_analysis::Slice) -> Value {

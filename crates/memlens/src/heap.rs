@@ -1,15 +1,18 @@
-//! `memlens heap`: what a heap snapshot says about objects.
+//! `memlens heap`: what a heap snapshot, or a running program, says about objects.
+use crate::heap_request::{self, Taken};
 use crate::output::{terminal_options, write_out};
 use crate::output_file::OutputFile;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use memlens_heap::{Cycle, Graph, ObjectId, Path as HeapPath, load};
+use memlens_heap::{Cycle, Graph, ObjectId, Paths, load};
 use memlens_report::heap::{Described, heapsnapshot, json, page, terminal};
 use memlens_report::terminal::Options;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Paths shown of one object.
 const PATHS: usize = 5;
@@ -20,8 +23,8 @@ const OBJECTS_OF_TYPE: usize = 3;
 /// What `memlens heap` is told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// File that `memlens.snapshot().save()` wrote
-    #[arg(value_name = "SNAPSHOT")]
+    /// File that `memlens.snapshot().save()` wrote, or the number of a running process (CPython 3.14 and newer)
+    #[arg(value_name = "SNAPSHOT|PID")]
     path: PathBuf,
     #[command(flatten)]
     question: Question,
@@ -34,7 +37,7 @@ pub struct Arguments {
     /// Write JSON, with all rows
     #[arg(long)]
     json: bool,
-    /// Write a page to look at (.html) or a Chrome heap snapshot (.heapsnapshot)
+    /// Write a page to look at (.html), a Chrome heap snapshot (.heapsnapshot), or the snapshot of a process (.mlheap)
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "Question"])]
     output: Option<PathBuf>,
     /// Format of the output file, whatever its name
@@ -43,6 +46,9 @@ pub struct Arguments {
     /// Replace the output file
     #[arg(long)]
     force: bool,
+    /// How long a process may take until it comes to run Python code
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u32,
 }
 
 /// One question; without any, an overview.
@@ -89,39 +95,83 @@ enum Format {
     Html,
     /// For the Memory panel of Chrome's DevTools
     Heapsnapshot,
+    /// The snapshot itself
+    Mlheap,
+}
+
+/// Where the objects come from.
+enum Source {
+    File(PathBuf),
+    Process(Taken),
+}
+
+impl Source {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Process(taken) => taken.path(),
+        }
+    }
+
+    /// The graph; what a process has left is removed.
+    fn into_graph(self) -> anyhow::Result<Graph> {
+        Ok(load(&self.path())?)
+    }
 }
 
 /// Reads the snapshot and answers the question.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let format = arguments.format()?;
     let output = arguments.output.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let graph = load(&arguments.path)?;
-    let heap = Described::new(&graph);
+    let source = arguments.source()?;
     match (output, format) {
-        (Some(output), Some(format)) => write_file(&heap, format, output)?,
-        (None, Some(format)) => write_out(|out| write_format(&heap, format, out))?,
-        _ => arguments.answer(&heap)?,
+        (Some(output), Some(format)) => write_file(source, format, output)?,
+        (None, Some(format)) => write_out(|out| write_format(source, format, out).map_err(as_io))?,
+        _ => arguments.answer(&Described::new(&source.into_graph()?))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_format(heap: &Described<'_>, format: Format, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        Format::Html => page::write(heap, out),
-        Format::Heapsnapshot => heapsnapshot::write(heap, out),
-    }
+/// What was an error of input or output stays one, for the reader of a pipe may have gone.
+fn as_io(error: anyhow::Error) -> io::Error {
+    error.downcast().unwrap_or_else(io::Error::other)
 }
 
-fn write_file(heap: &Described<'_>, format: Format, output: OutputFile) -> anyhow::Result<()> {
+fn write_format(source: Source, format: Format, out: &mut dyn Write) -> anyhow::Result<()> {
+    match format {
+        Format::Html => page::write(&Described::new(&source.into_graph()?), out)?,
+        Format::Heapsnapshot => heapsnapshot::write(&Described::new(&source.into_graph()?), out)?,
+        Format::Mlheap => copy_checked(&source.path(), out)?,
+    }
+    Ok(())
+}
+
+/// No damaged file is handed on.
+fn copy_checked(path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+    drop(load(path)?);
+    io::copy(&mut File::open(path)?, out)?;
+    Ok(())
+}
+
+fn write_file(source: Source, format: Format, output: OutputFile) -> anyhow::Result<()> {
     let name = output.destination().display().to_string();
     output.write_with(|file| {
         let mut out = BufWriter::with_capacity(1 << 18, file);
-        write_format(heap, format, &mut out)?;
+        write_format(source, format, &mut out)?;
         out.flush().with_context(|| format!("cannot write {name}"))
     })
 }
 
 impl Arguments {
+    /// The file of this name, else the process of this number.
+    fn source(&self) -> anyhow::Result<Source> {
+        let number = self.path.to_str().and_then(|text| text.parse().ok()).filter(|_| !self.path.exists());
+        match number {
+            Some(pid) => Ok(Source::Process(heap_request::take(pid, Duration::from_secs(self.timeout.into()))?)),
+            None => Ok(Source::File(self.path.clone())),
+        }
+    }
+
     /// The format of what is written, if anything is: as told, else by the file's name.
     fn format(&self) -> anyhow::Result<Option<Format>> {
         let (Some(path), None) = (&self.output, self.to) else {
@@ -130,7 +180,8 @@ impl Arguments {
         match path.extension().and_then(OsStr::to_str) {
             Some("html" | "htm") => Ok(Some(Format::Html)),
             Some("heapsnapshot") => Ok(Some(Format::Heapsnapshot)),
-            _ => bail!("{} is neither .html nor .heapsnapshot: say which by --to", path.display()),
+            Some("mlheap") => Ok(Some(Format::Mlheap)),
+            _ => bail!("{} is neither .html nor .heapsnapshot nor .mlheap: say which by --to", path.display()),
         }
     }
 
@@ -192,7 +243,7 @@ impl Arguments {
     fn why(&self, heap: &Described<'_>, asked: &str) -> anyhow::Result<()> {
         let objects = find(heap.graph, asked)?;
         let answer = |object: ObjectId| (object, heap.graph.why(object, PATHS));
-        let answers: Vec<(ObjectId, Vec<HeapPath>)> = objects.into_iter().map(answer).collect();
+        let answers: Vec<(ObjectId, Paths)> = objects.into_iter().map(answer).collect();
         let write_json = |heap: &Described<'_>, out: &mut dyn Write| json::write_why(heap, &answers, out);
         self.print(write_json, |heap, options, out| terminal::write_why(heap, &answers, options, out), heap)
     }

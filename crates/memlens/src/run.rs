@@ -165,7 +165,7 @@ fn refusal_text(interpreter: &Interpreter, newcomer: &Newcomer) -> String {
             format!("{path} is CPython{version}, which memlens cannot record (3.8 to 3.15 it can)")
         }
         PYTHON_FREE_THREADED => {
-            format!("{path} is a free-threaded CPython{version}, which memlens cannot record yet")
+            format!("{path} is a free-threaded CPython{version}, which memlens cannot record yet (3.13 it can)")
         }
         PYTHON_SUPPORTED => format!("{path} cannot be recorded"),
         _ => format!("{path} is a Python{version} other than CPython, which memlens cannot record"),

@@ -25,7 +25,7 @@ fn environment_of(python: &Python) -> Python {
     let mut command = Command::new(&python.path);
     let status = command.args(["-m", "venv", "--without-pip"]).arg(&folder).status().expect("venv");
     assert!(status.success(), "{}: {status}", python.name());
-    Python { path: folder.join("bin/python"), minor: python.minor }
+    Python { path: folder.join("bin/python"), ..python.clone() }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn flights_python() -> Option<PathBuf> {
 #[test]
 fn flights() {
     let Some(path) = flights_python() else { return };
-    let python = Python { path, minor: 0 };
+    let python = Python { path, minor: 0, bytes_header: 33 };
     let script = checkout().join("examples/flights.py");
     let recording = Recorder::new(&python, "flights").argument(&script).succeed();
     let plain = python.run(&[script.as_os_str()], &recording.folder);

@@ -2,7 +2,7 @@
 mod recording;
 
 use memlens_format::Allocator;
-use recording::{Observed, Python, Recorder, Recording, compile_library, programs, pythons, text};
+use recording::{Observed, Python, Recorder, Recording, any_python, compile_library, programs, pythons, text};
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 
@@ -24,7 +24,7 @@ fn everywhere(name: &str, check: impl Fn(&Observed)) {
     }
 }
 
-/// A bytes object costs its length and this.
+/// A bytes object costs its length and at least this.
 const BYTES_HEADER: i64 = 33;
 
 /// Whole bytes objects of `size` that a function made. (An interpreter that ends in an orderly way releases them.) All
@@ -60,6 +60,48 @@ fn many_threads() {
             observed.allocated_in("<listcomp>").allocations + observed.allocated_in("in_thread.<listcomp>").allocations;
         assert!(found + inner >= 20 * 10 * 100, "{found} + {inner} allocations in threads");
     });
+}
+
+/// 200 threads of Python without the GIL and 16 of their own, at full speed: every block is counted, at the line of Python that waits for
+/// it, or under the name of its thread.
+#[test]
+fn two_hundred_threads_and_sixteen_native_ones() {
+    let library = compile_library("cc", "native_threads.c", &[]);
+    let rounds = 4000;
+    let python = any_python();
+    let recorder = Recorder::new(&python, "threads").program("native_threads.py").argument(&library);
+    let observed = recorder.arguments(&["200", "16", &rounds.to_string()]).succeed().observed();
+    let names = (0..15).map(|number| format!("worker-{number}")).chain(["(unnamed)".to_owned()]);
+    for (function, threads) in names.map(|name| (name, 1)).chain([("in_python_thread".to_owned(), 200)]) {
+        let sites = observed.in_function(&function).map(|observed| observed.site);
+        let sites: Vec<_> = sites.filter(|site| site.allocator == Allocator::AlignedAlloc).collect();
+        let sum = |field: fn(&memlens_format::capture::Site) -> u64| sites.iter().map(field).sum::<u64>();
+        let found = [sum(|site| site.allocations), sum(|site| site.allocated_bytes), sum(|site| site.live_bytes)];
+        let blocks = threads * rounds;
+        assert_eq!(found, [blocks, blocks / 4 * 640, blocks / 4 * 256], "{function} on {}", python.name());
+    }
+    assert_eq!(observed.capture.meta.unseen.lost_events, 0, "{}", python.name());
+}
+
+/// Each thread's counts are exact to the byte, also of functions whose code objects come and go, and of blocks that another thread releases.
+#[test]
+fn threads_at_full_speed() {
+    let (threads, blocks, made_each) = (6, 3000, 24);
+    for python in pythons() {
+        let observed = same_as_plain(&python, "threads_at_full_speed.py").observed();
+        let size = 1000 + python.bytes_header as i64;
+        let in_block = observed.allocated_in("block");
+        assert_eq!((in_block.allocations, in_block.allocated_bytes), (threads * blocks, threads * blocks * size));
+        assert_eq!((in_block.live_count, in_block.live_bytes), (threads / 2 * blocks, threads / 2 * blocks * size));
+        for thread in 0..threads {
+            for turn in 0..5 {
+                let made = observed.allocated_in(&format!("made_{thread}_{turn}"));
+                let size = 2000 + 100 * thread + python.bytes_header as i64;
+                let found = (made.allocations, made.allocated_bytes);
+                assert_eq!(found, (made_each, made_each * size), "thread {thread}, turn {turn} on {}", python.name());
+            }
+        }
+    }
 }
 
 /// What tracemalloc noted while the words were found is gone when it stops, but for the buckets of its three tables.
@@ -99,30 +141,32 @@ fn os_exit() {
 }
 
 /// Counts 5000 blocks whether the comprehension is a frame of its own (before 3.12) or not.
-fn assert_five_thousand_kept(observed: &Observed) {
+fn assert_five_thousand_kept(python: &Python, observed: &Observed) {
     let under =
         observed.python_sites().filter(|site| site.stack.iter().any(|frame| frame.function == "kept_to_the_end"));
     let (count, bytes) =
         under.fold((0, 0), |(count, bytes), site| (count + site.site.live_count, bytes + site.site.live_bytes));
     assert!((5000..5020).contains(&count), "{count} blocks live at the end");
-    let expected = 5000 * (1000 + BYTES_HEADER as u64);
+    let expected = 5000 * (1000 + python.bytes_header);
     assert!((expected..expected + 60_000).contains(&bytes), "{bytes} bytes live at the end, expected {expected}");
 }
 
 #[test]
 fn kill_9_leaves_a_complete_capture() {
-    everywhere("signal_kill.py", |observed| {
-        assert_five_thousand_kept(observed);
+    for python in pythons() {
+        let observed = same_as_plain(&python, "signal_kill.py").observed();
+        assert_five_thousand_kept(&python, &observed);
         assert_eq!(observed.capture.meta.exit.signal, Some(9));
-    });
+    }
 }
 
 #[test]
 fn a_crash_leaves_a_complete_capture() {
-    everywhere("segv.py", |observed| {
-        assert_five_thousand_kept(observed);
+    for python in pythons() {
+        let observed = same_as_plain(&python, "segv.py").observed();
+        assert_five_thousand_kept(&python, &observed);
         assert_eq!(observed.capture.meta.exit.signal, Some(11));
-    });
+    }
 }
 
 #[test]

@@ -267,7 +267,10 @@ fn bad_input_is_one_line() {
         (vec!["after.mlheap", "--why", "Nope"], "memlens: no object of type 'Nope' is in the snapshot"),
         (vec!["after.mlheap", "--why", "0x10"], "memlens: no object is at 0x10 in the snapshot"),
         (vec!["after.mlheap", "--why", "0xzz"], "memlens: '0xzz' is no address: invalid digit found in string"),
-        (vec!["after.mlheap", "-o", "a.txt"], "memlens: a.txt is neither .html nor .heapsnapshot: say which by --to"),
+        (
+            vec!["after.mlheap", "-o", "a.txt"],
+            "memlens: a.txt is neither .html nor .heapsnapshot nor .mlheap: say which by --to",
+        ),
         (vec!["after.mlheap", "--diff", "other.mlheap"], "memlens: other.mlheap is not a memlens heap snapshot"),
     ] {
         assert_eq!(complaint(&arguments), line);

@@ -19,7 +19,12 @@ fn a_limit_on_the_address_space() {
         let observed = recording.observed();
         let shortage = observed.capture.meta.shortage.as_ref().expect("a shortage");
         assert_eq!((shortage.bound.as_str(), shortage.limit_bytes), ("on the address space", 2 << 30));
-        assert_eq!((shortage.killed, shortage.refused_bytes), (0, (16 << 20) + 33), "{}", python.name());
+        assert_eq!(
+            (shortage.killed, shortage.refused_bytes),
+            (0, (16 << 20) + python.bytes_header),
+            "{}",
+            python.name()
+        );
         let outermost = *frames(shortage).last().expect("a frame");
         assert_eq!((&frames(shortage)[..2], outermost), (&[("hold", 10), ("grow", 16)][..], ("<module>", 19)));
         assert!(observed.capture.meta.exit.out_of_memory);

@@ -108,7 +108,7 @@ fn summary_of_several_processes_that_is_incomplete() {
     Processes
      PEAK HEAP  RESIDENT      PID  COMMAND
       10.0 MiB   120 MiB     4711  job.py --fast
-      17.0 MiB  30.0 MiB     4712  job.py --worker
+      17.0 MiB  30.0 MiB     4712    job.py --worker
 
     Not seen
       The recording is incomplete: a table was full.
@@ -248,6 +248,38 @@ fn no_line_is_wider_than_the_terminal() {
 }
 
 #[test]
+fn one_process_of_several() {
+    let worker = json(&["summary", "--processes", "4712", "--json", "processes.mlens"]);
+    assert_eq!(worker["recorded_processes"], 2);
+    assert_eq!(worker["processes"][0]["pid"], 4712);
+    assert_eq!(worker["peak"]["bytes"], worker["processes"][0]["peak_bytes"]);
+    assert_eq!(worker["rss_peak_bytes"], worker["processes"][0]["rss_peak_bytes"]);
+    for pattern in ["worker", "*--work??"] {
+        assert_eq!(json(&["summary", "--processes", pattern, "--json", "processes.mlens"]), worker, "{pattern}");
+    }
+    let both = ["summary", "--processes=4711,worker", "processes.mlens"];
+    assert_eq!(stdout(&both), stdout(&["summary", "processes.mlens"]));
+    let heading = stdout(&["summary", "--processes", "4712", "processes.mlens"]);
+    assert!(heading.lines().nth(1).is_some_and(|line| line.ends_with(", 1 of 2 processes")), "{heading}");
+}
+
+#[test]
+fn every_reading_command_picks_processes() {
+    for command in [&["lines", "--all"][..], &["tree"], &["export", "--to", "collapsed"], &["export", "--to", "json"]] {
+        let of = |processes: &str| stdout(&[command, &["--processes", processes, "processes.mlens"]].concat());
+        assert_ne!(of("4711"), of("4712"), "{command:?}");
+    }
+}
+
+#[test]
+fn no_such_process() {
+    for pattern in ["471", "nobody"] {
+        let found = complaint(&captures(), &["tree", "--processes", pattern, "processes.mlens"]);
+        assert_eq!(found, format!("memlens: no process in the capture matches '{pattern}'"));
+    }
+}
+
+#[test]
 fn summary_json() {
     let json = json(&["summary", "--json", "job.mlens"]);
     let expected = serde_json::json!({
@@ -263,6 +295,8 @@ fn summary_json() {
         "peak": { "bytes": 99620720, "time_s": 1.2 },
         "end": { "bytes": 10491760 },
         "rss_peak_bytes": 125829120,
+        "pss_peak_bytes": null,
+        "recorded_processes": 1,
         "file_mapped_bytes": 12582912,
         "allocations": 1527,
         "frees": 1503,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Each crate and the workspace crates that it may use: the table of ARCHITECTURE.md. The towers (recording | reading)
 /// meet only in the format.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("memlens-format", &[]),
     ("memlens-cpython", &[]),
     ("memlens-recorder", &["memlens-format"]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("memlens-collector", &["memlens-format", "memlens-cpython", "memlens-capture"]),
     ("memlens-analysis", &["memlens-format", "memlens-capture"]),
     ("memlens-heap", &[]),
+    ("memlens-remote", &["memlens-cpython"]),
     ("memlens-report", &["memlens-analysis", "memlens-heap"]),
     (
         "memlens",
@@ -23,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "memlens-collector",
             "memlens-analysis",
             "memlens-heap",
+            "memlens-remote",
             "memlens-report",
         ],
     ),

@@ -54,6 +54,8 @@ pub enum Section {
     Timeline,
     /// [`super::Slice`]s.
     Slices,
+    /// [`super::Point::pss_bytes`] of all points: not in captures from before it was written.
+    Proportional,
     /// [`super::Shortage`]: only in captures of programs that had one.
     Shortage,
     /// Nothing: it says that the file is whole.
@@ -62,7 +64,7 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Processes,
         Self::Strings,
@@ -72,6 +74,7 @@ impl Section {
         Self::Releases,
         Self::Timeline,
         Self::Slices,
+        Self::Proportional,
         Self::Shortage,
         Self::End,
     ];
@@ -88,6 +91,7 @@ impl Section {
             Self::Releases => *b"FREE",
             Self::Timeline => *b"TIME",
             Self::Slices => *b"SLIC",
+            Self::Proportional => *b"PSS.",
             Self::Shortage => *b"WANT",
             Self::End => *b"END.",
         }
@@ -110,6 +114,7 @@ impl Section {
             Self::Releases => "releases",
             Self::Timeline => "timeline",
             Self::Slices => "slices",
+            Self::Proportional => "proportional set sizes",
             Self::Shortage => "shortage",
             Self::End => "end",
         }

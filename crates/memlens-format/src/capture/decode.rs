@@ -79,6 +79,7 @@ impl Decoder {
             }
             Section::Timeline => capture.timeline = decode_timeline(reader)?,
             Section::Slices => capture.slices = decode_slices(reader, capture.sites.len())?,
+            Section::Proportional => capture.meta.pss_peak_bytes = decode_proportional(reader, &mut capture.timeline)?,
             Section::Shortage => capture.meta.shortage = decode_shortage(reader)?,
             Section::End => {}
         }
@@ -101,6 +102,7 @@ impl Decoder {
             Section::Releases => capture.releases.clear(),
             Section::Timeline => capture.timeline.clear(),
             Section::Slices => capture.slices.clear(),
+            Section::Proportional => capture.timeline.iter_mut().for_each(|point| point.pss_bytes = 0),
             Section::Shortage => capture.meta.shortage = None,
             Section::End => {}
         }
@@ -114,6 +116,7 @@ fn needs(section: Section) -> &'static [Section] {
         Section::Nodes => &[Section::Frames],
         Section::Sites | Section::Releases => &[Section::Processes, Section::Nodes],
         Section::Slices => &[Section::Sites],
+        Section::Proportional => &[Section::Meta, Section::Timeline],
         Section::Shortage => &[Section::Meta],
         _ => &[],
     }
@@ -134,6 +137,7 @@ fn decode_meta(reader: &mut PayloadReader<'_>) -> Result<Meta, DecodeErrorKind> 
         peak_bytes: reader.u64()?,
         peak_time_ns: reader.u64()?,
         rss_peak_bytes: reader.u64()?,
+        pss_peak_bytes: 0,
         file_mapped_bytes: reader.u64()?,
         unseen: Unseen {
             lost_events: reader.u64()?,
@@ -315,6 +319,18 @@ fn decode_timeline(reader: &mut PayloadReader<'_>) -> Result<Vec<Point>, DecodeE
         point.rss_bytes = values.next(reader)?;
     }
     Ok(timeline)
+}
+
+/// Adds the proportional set sizes to `timeline`; returns their peak.
+fn decode_proportional(reader: &mut PayloadReader<'_>, timeline: &mut [Point]) -> Result<u64, DecodeErrorKind> {
+    let count = reader.count(1)?;
+    if count != 0 && count != timeline.len() {
+        return Err(DecodeErrorKind::OutOfRange("number of points"));
+    }
+    for point in &mut timeline[..count] {
+        point.pss_bytes = point.rss_bytes.wrapping_add(reader.i64()? as u64);
+    }
+    reader.u64()
 }
 
 fn decode_slices(reader: &mut PayloadReader<'_>, sites: usize) -> Result<Vec<Slice>, DecodeErrorKind> {

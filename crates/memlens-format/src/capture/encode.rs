@@ -16,6 +16,7 @@
 //! timeline   time Δ · live bytes Δ · rss bytes Δ
 //! slices     time Δ · changes in it ‖ total of changes ‖ site Δ (from 0 in each slice) · allocations ·
 //!            allocated bytes · allocations minus live count, folded · allocated bytes minus live bytes, folded
+//! proportional  for each point of the timeline, or for none if it is not known: pss bytes minus rss bytes, folded ‖ pss peak bytes
 //! shortage   a byte, 1 if there is one; the fields of Shortage in their order, frames by row: function, file, line
 //! ```
 //! Differences wrap around, so that every capture, however odd, comes back as it was.
@@ -36,6 +37,7 @@ pub fn encode_section(section: Section, capture: &Capture) -> Vec<u8> {
         Section::Releases => encode_releases(&capture.releases),
         Section::Timeline => encode_timeline(&capture.timeline),
         Section::Slices => encode_slices(&capture.slices),
+        Section::Proportional => encode_proportional(&capture.timeline, capture.meta.pss_peak_bytes),
         Section::Shortage => encode_shortage(capture.meta.shortage.as_ref()),
         Section::End => Vec::new(),
     }
@@ -177,6 +179,18 @@ fn encode_timeline(timeline: &[Point]) -> Vec<u8> {
     differences(&mut out, timeline, |point| point.time_ns);
     differences(&mut out, timeline, |point| point.live_bytes);
     differences(&mut out, timeline, |point| point.rss_bytes);
+    out.finish()
+}
+
+fn encode_proportional(timeline: &[Point], peak_bytes: u64) -> Vec<u8> {
+    let mut out = PayloadWriter::with_capacity(timeline.len() * 2 + 10);
+    let is_known = timeline.iter().any(|point| point.pss_bytes > 0);
+    let points = if is_known { timeline } else { &[] };
+    out.count(points.len());
+    for point in points {
+        out.i64(point.pss_bytes.wrapping_sub(point.rss_bytes) as i64);
+    }
+    out.u64(peak_bytes);
     out.finish()
 }
 

@@ -26,6 +26,7 @@ prop_compose! {
         signal in any::<Option<i32>>(),
         flags in any::<(bool, bool)>(),
         shortage in prop::option::of(shortage()),
+        pss_peak_bytes in any::<u64>(),
     ) -> Meta {
         let [interpreter, python_version, memlens_version, working_directory, incomplete_reason] = texts;
         Meta {
@@ -42,6 +43,7 @@ prop_compose! {
             peak_bytes: numbers[2],
             peak_time_ns: numbers[3],
             rss_peak_bytes: numbers[4],
+            pss_peak_bytes,
             file_mapped_bytes: numbers[5],
             unseen: Unseen {
                 lost_events: numbers[6],
@@ -129,8 +131,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn point()(numbers in prop::array::uniform3(any::<u64>())) -> Point {
-        Point { time_ns: numbers[0], live_bytes: numbers[1], rss_bytes: numbers[2] }
+    fn point()(numbers in prop::array::uniform4(any::<u64>())) -> Point {
+        Point { time_ns: numbers[0], live_bytes: numbers[1], rss_bytes: numbers[2], pss_bytes: numbers[3] }
     }
 }
 
@@ -187,7 +189,7 @@ proptest! {
 
     #[test]
     fn any_bytes_decode_without_a_panic(
-        section in 0usize..10,
+        section in 0usize..11,
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         capture in capture(),
     ) {

@@ -4,7 +4,7 @@
 use super::Described;
 use super::describe::address;
 use super::terminal::fact_text;
-use memlens_heap::{Cycle, Diff, Duplicates, Fact, Graph, ObjectId, Path, Suspect, Total, TypeId};
+use memlens_heap::{Cycle, Diff, Duplicates, Fact, Graph, ObjectId, Path, Paths, Suspect, Total, TypeId};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -90,11 +90,12 @@ pub fn write_top(heap: &Described<'_>, objects: &[ObjectId], out: &mut dyn Write
     write(&json!({ "schema": "memlens.heap-top/1", "objects": rows }), out)
 }
 
-/// Writes `memlens.heap-why/1`: each object with `paths`, shortest first.
-pub fn write_why(heap: &Described<'_>, answers: &[(ObjectId, Vec<Path>)], out: &mut dyn Write) -> io::Result<()> {
-    let row = |(asked, paths): &(ObjectId, Vec<Path>)| {
+/// Writes `memlens.heap-why/1`: each object with `paths`, shortest first; `cut_short`: the search for more gave up.
+pub fn write_why(heap: &Described<'_>, answers: &[(ObjectId, Paths)], out: &mut dyn Write) -> io::Result<()> {
+    let row = |(asked, paths): &(ObjectId, Paths)| {
         let mut row = object(heap, *asked);
         row["paths"] = paths.iter().map(|path| path_row(heap.graph, path)).collect();
+        row["cut_short"] = paths.is_cut_short.into();
         row
     };
     let rows: Value = answers.iter().map(row).collect();

@@ -5,7 +5,7 @@ use crate::human::{bytes, count, counted, share, signed_bytes};
 use crate::label::{cut_end, cut_start, one_line};
 use crate::terminal::Options;
 use crate::terminal::paint::{Ink, paint};
-use memlens_heap::{Cycle, Diff, Duplicates, Fact, FactKind, ObjectId, Path, Suspect, Total, TypeChange};
+use memlens_heap::{Cycle, Diff, Duplicates, Fact, FactKind, ObjectId, Paths, Suspect, Total, TypeChange};
 use std::io::{self, Write};
 
 /// Columns left of a name in tables with two figures.
@@ -152,7 +152,7 @@ pub fn write_top(heap: &Described<'_>, objects: &[ObjectId], options: &Options, 
 /// Paths from roots to objects.
 pub fn write_why(
     heap: &Described<'_>,
-    answers: &[(ObjectId, Vec<Path>)],
+    answers: &[(ObjectId, Paths)],
     options: &Options,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -164,8 +164,11 @@ pub fn write_why(
         let (own, retained) = (heap.graph.own_bytes(*object), heap.retained(*object));
         table.heading(&format!("{} at {}", heap.label(*object), address(heap.graph, *object)))?;
         writeln!(table.out, "{} itself, {} retained", bytes(own), bytes(retained))?;
-        for path in paths {
+        for path in paths.iter() {
             write_path(&one_line(&heap.graph.path_text(path)), &mut table)?;
+        }
+        if paths.is_cut_short {
+            table.dim("  The search gave up, for most ways lead in circles: there may be more paths.")?;
         }
     }
     Ok(())

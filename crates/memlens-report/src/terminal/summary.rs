@@ -5,12 +5,15 @@ use super::shortage::write_shortage;
 use crate::Sources;
 use crate::human::{bytes, count, counted, duration, share};
 use crate::label::{NO_FRAME, cut_end, one_line, place};
-use memlens_analysis::{LineId, LineShare, Meta, Origin, Profile, StackSite, Summary};
+use memlens_analysis::{LineId, LineShare, Meta, Origin, Process, Profile, StackSite, Summary};
 use std::io::{self, Write};
 
 /// Columns left of the name of a place in either table: bytes, share, blocks, and the allocator in the second.
 const LINE_INDENT: usize = 32;
 const SITE_INDENT: usize = LINE_INDENT + 16;
+
+/// Generations of processes that are told apart by indentation.
+const MOST_INDENTED: usize = 8;
 
 /// Writes the peak, the lines and the sites that held it, and what was not seen.
 pub fn write_summary(
@@ -39,6 +42,10 @@ fn write_heading(profile: &Profile, options: &Options, out: &mut dyn Write) -> i
     }
     parts.push(format!("ran {}", duration(meta.duration_ns)));
     parts.push(ending(meta));
+    let (picked, recorded) = (profile.processes().len(), profile.recorded_processes());
+    if picked < recorded {
+        parts.push(format!("{picked} of {recorded} processes"));
+    }
     writeln!(out, "{}", one_line(&parts.join(", ")))
 }
 
@@ -61,7 +68,12 @@ fn write_totals(profile: &Profile, summary: &Summary, options: &Options, out: &m
     let peak = format!("{:<16}{:>10}", "Peak heap", bytes(summary.peak_bytes));
     writeln!(out, "{}   at {}", paint(options, Ink::Bold, &peak), duration(summary.peak_time_ns))?;
     if meta.rss_peak_bytes > 0 {
-        row(out, "Peak resident", meta.rss_peak_bytes, "as the kernel counts")?;
+        let is_shared = meta.pss_peak_bytes > 0 && profile.processes().len() > 1;
+        let note = "of all processes, shared pages once";
+        match is_shared {
+            true => row(out, "Peak resident", meta.pss_peak_bytes, note)?,
+            false => row(out, "Peak resident", meta.rss_peak_bytes, "as the kernel counts")?,
+        }
     }
     row(out, "Live at the end", summary.end_bytes, &format!("in {}", counted(summary.end_count, "block")))?;
     row(out, "Allocated", summary.allocated_bytes, &format!("in {}", counted(summary.allocations, "allocation")))?;
@@ -186,12 +198,27 @@ fn write_processes(profile: &Profile, options: &Options, out: &mut dyn Write) ->
     }
     writeln!(out, "\n{}", paint(options, Ink::Bold, "Processes"))?;
     writeln!(out, "{}", paint(options, Ink::Dim, " PEAK HEAP  RESIDENT      PID  COMMAND"))?;
-    for process in processes {
-        let command = cut_end(&one_line(&process.command.join(" ")), options.width() - 31);
+    let tree = profile.process_tree();
+    let (shown, hidden) = tree.split_at(options.rows.map_or(tree.len(), |rows| (rows * 2).min(tree.len())));
+    for (depth, process) in shown {
+        let branch = format!("{:width$}", "", width = depth.min(&MOST_INDENTED) * 2);
+        let command = cut_end(&format!("{branch}{}", one_line(&brief_command(process))), options.width() - 31);
         let (heap, resident) = (bytes(process.peak_bytes), bytes(process.rss_peak_bytes));
         writeln!(out, "{heap:>10}{resident:>10}{:>9}  {command}", process.pid)?;
     }
-    Ok(())
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    let text = format!("{} more; --all shows them", count(hidden.len() as u64));
+    writeln!(out, "{}", paint(options, Ink::Dim, &text))
+}
+
+/// The command without the folder of the program: it is the same for most, and long.
+fn brief_command(process: &Process) -> String {
+    let mut words = process.command.iter().map(String::as_str);
+    let program = words.next().unwrap_or("(unknown)");
+    let name = program.rsplit('/').find(|part| !part.is_empty()).unwrap_or(program);
+    std::iter::once(name).chain(words).collect::<Vec<&str>>().join(" ")
 }
 
 fn write_unseen(meta: &Meta, options: &Options, out: &mut dyn Write) -> io::Result<()> {

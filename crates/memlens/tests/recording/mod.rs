@@ -21,6 +21,8 @@ pub const MEMLENS: &str = env!("CARGO_BIN_EXE_memlens");
 pub struct Python {
     pub path: PathBuf,
     pub minor: u32,
+    /// `sys.getsizeof(b"")`: what a bytes object costs besides its length, more where there is no GIL.
+    pub bytes_header: u64,
 }
 
 /// The interpreters under test.
@@ -40,6 +42,11 @@ pub fn other_builds() -> Vec<Python> {
 /// Interpreters of virtual environments that have greenlet and gevent. `cargo xtask test` lists them in MEMLENS_TEST_GREENLETS.
 pub fn pythons_with_greenlets() -> Vec<Python> {
     listed("MEMLENS_TEST_GREENLETS")
+}
+
+/// Interpreters of virtual environments that have gunicorn and joblib. `cargo xtask test` lists them in MEMLENS_TEST_SERVICES.
+pub fn pythons_with_services() -> Vec<Python> {
+    listed("MEMLENS_TEST_SERVICES")
 }
 
 fn listed(variable: &str) -> Vec<Python> {
@@ -65,12 +72,17 @@ pub fn any_python() -> Python {
 
 impl Python {
     fn at(path: &Path) -> Self {
-        let output = Command::new(path).args(["-c", "import sys; print(sys.version_info[1], sys.executable)"]).output();
+        let code = "import sys; print(sys.version_info[1], sys.getsizeof(b''), sys.executable)";
+        let output = Command::new(path).args(["-c", code]).output();
         let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let answer = text(&output.stdout);
-        let (minor, executable) =
-            answer.trim_end().split_once(' ').unwrap_or_else(|| panic!("{}: {answer}", path.display()));
-        Self { path: executable.into(), minor: minor.parse().expect("a minor version") }
+        let words: Vec<&str> = answer.trim_end().splitn(3, ' ').collect();
+        let [minor, bytes_header, executable] = words[..] else { panic!("{}: {answer}", path.display()) };
+        Self {
+            path: executable.into(),
+            minor: minor.parse().expect("a minor version"),
+            bytes_header: bytes_header.parse().expect("a size"),
+        }
     }
 
     /// For messages.
