@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask flights | test | stdlib | matrix | sid | free-threaded | bench`.
+//! The project's own commands: `cargo xtask flights | test | stdlib | matrix | soak | ...`.
 //!
 //! Each installs what it needs into the checkout (`.venvs/`) and nothing outside of it, so that a fresh machine with Rust, a
 //! C compiler and any CPython from 3.8 on needs no set-up by hand. Standard library only: it is the first thing that a fresh
@@ -12,6 +12,7 @@ mod matrix;
 mod package;
 mod shell;
 mod sid;
+mod soak;
 mod stdlib;
 mod suite;
 mod venv;
@@ -25,6 +26,9 @@ Usage: cargo xtask <COMMAND>
   test    [--python P]... [--no-lints] format, lints, build and every test, on every interpreter found (or those named)
   stdlib  [--python P]... [--only M]   CPython's own test modules, without and with memlens
   matrix  [--python P]...              the tests one interpreter at a time; writes the table in README.md
+  soak    [--python P]... [--minutes N]  a long run that loses nothing and does not grow (30 minutes each on 3.12 and 3.13)
+  hazards [--python P]... [--runs N]   the ways to die and the limits, several runs in a row (10)
+  fuzz    [reader|collector] [--minutes N]  captures and shared tables changed at random (10 minutes each)
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
   free-threaded                        compiles a CPython 3.13 without the GIL (some minutes), which the tests then use
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
@@ -45,6 +49,9 @@ fn main() -> ExitCode {
         "test" => suite::run(rest),
         "stdlib" => stdlib::run(rest),
         "matrix" => matrix::run(rest),
+        "soak" => soak::run(rest),
+        "fuzz" => soak::run_fuzz(rest),
+        "hazards" => soak::run_hazards(rest),
         "sid" => sid::run_command(rest),
         "free-threaded" => free_threaded::run_command(rest),
         "bench" => bench::run(rest),

@@ -129,7 +129,8 @@ fn default_of(interpreters: &[Interpreter]) -> Outcome<Interpreter> {
         .ok_or_else(|| "no interpreter".into())
 }
 
-fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
+/// Their paths, as the tests want them.
+pub fn paths(interpreters: &[Interpreter]) -> std::ffi::OsString {
     let paths = interpreters.iter().map(|interpreter| &interpreter.path);
     std::env::join_paths(paths).unwrap_or_default()
 }

@@ -14,9 +14,11 @@ const PAGE: usize = 4096;
 /// Of x86-64. A table of this size is scattered over by its hash, so that all of it is touched: as few huge pages as possible.
 const HUGE_PAGE: usize = 2 << 20;
 const PIECE: usize = 2 << 20;
-/// Private memory from this size on has a mapping of its own.
+/// Memory from this size on has a mapping of its own.
 const SEPARATE: usize = PIECE / 4;
 const ALIGNMENT: usize = 64;
+/// Sizes of small tables: they grow by doubling.
+const FREE_LISTS: usize = 24;
 
 fn round_up(value: usize, to: usize) -> usize {
     value.div_ceil(to) * to
@@ -25,6 +27,8 @@ fn round_up(value: usize, to: usize) -> usize {
 /// The source of private and shared memory of this process.
 pub struct ProcessMemory {
     private: Piece,
+    /// What was given back and is smaller than [`SEPARATE`]: of each size a list, linked through the first word of each block.
+    free: [FreeList; FREE_LISTS],
     shared: Piece,
     /// Offset in the file of `shared.next`.
     shared_offset: u64,
@@ -37,6 +41,17 @@ pub struct ProcessMemory {
 
 // SAFETY: it is used under the lock only.
 unsafe impl Send for ProcessMemory {}
+
+/// Blocks of one size; 0 while there is none.
+#[derive(Clone, Copy)]
+struct FreeList {
+    bytes: usize,
+    first: *mut u8,
+}
+
+impl FreeList {
+    const EMPTY: Self = Self { bytes: 0, first: null_mut() };
+}
 
 #[derive(Clone, Copy)]
 struct Piece {
@@ -70,6 +85,7 @@ impl ProcessMemory {
     /// No memory at all.
     pub const NONE: Self = Self {
         private: Piece::EMPTY,
+        free: [FreeList::EMPTY; FREE_LISTS],
         shared: Piece::EMPTY,
         shared_offset: 0,
         last_page: null_mut(),
@@ -102,8 +118,29 @@ impl ProcessMemory {
         Some((memory, header))
     }
 
-    fn grow_shared(&mut self, bytes: usize) -> Option<()> {
-        let bytes = round_up(bytes, PIECE);
+    /// A block that was given back, zeroed again.
+    fn reuse(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        let list = self.free.iter_mut().find(|list| list.bytes == bytes)?;
+        let block = NonNull::new(list.first)?;
+        // SAFETY: a block of ours of that size, aligned to ALIGNMENT, that nobody uses; its first word leads to the next.
+        unsafe {
+            list.first = block.cast::<*mut u8>().read();
+            block.write_bytes(0, bytes);
+        }
+        Some(block)
+    }
+
+    /// Keeps a block for [`ProcessMemory::reuse`]. Should there be more sizes than lists, it is lost.
+    fn keep(&mut self, block: NonNull<u8>, bytes: usize) {
+        let Some(list) = self.free.iter_mut().find(|list| list.bytes == bytes || list.bytes == 0) else { return };
+        list.bytes = bytes;
+        // SAFETY: the caller of `give_back` says that nobody uses it any more; it is at least ALIGNMENT bytes long, and aligned.
+        unsafe { block.cast::<*mut u8>().write(list.first) };
+        list.first = block.as_ptr();
+    }
+
+    /// Maps the next `bytes` of the file, whole pages. Returns where, and their offset.
+    fn map_shared(&mut self, bytes: usize) -> Option<(*mut u8, u64)> {
         if self.mapped_end + bytes as u64 > self.file_bytes {
             return None;
         }
@@ -114,11 +151,10 @@ impl ProcessMemory {
         if start.is_null() || start.cast::<c_void>() == MAP_FAILED {
             return None;
         }
-        self.shared = Piece { next: start.wrapping_add(PAGE), end: start.wrapping_add(PAGE + bytes) };
-        self.shared_offset = self.mapped_end;
+        let offset = self.mapped_end;
         self.last_page = start.wrapping_add(bytes);
         self.mapped_end += bytes as u64;
-        Some(())
+        Some((start.wrapping_add(PAGE), offset))
     }
 }
 
@@ -147,7 +183,7 @@ fn unmap(start: *mut u8, bytes: usize) {
 unsafe impl Memory for ProcessMemory {
     fn private(&mut self, bytes: usize) -> Option<NonNull<u8>> {
         let bytes = round_up(bytes.max(1), ALIGNMENT);
-        if let Some(taken) = self.private.take(bytes) {
+        if let Some(taken) = self.reuse(bytes).or_else(|| self.private.take(bytes)) {
             return Some(taken);
         }
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -162,20 +198,32 @@ unsafe impl Memory for ProcessMemory {
 
     fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {
         let bytes = round_up(bytes.max(1), ALIGNMENT);
-        if (self.shared.end as usize) - (self.shared.next as usize) < bytes {
-            self.grow_shared(bytes)?;
-        }
-        let (taken, offset) = (self.shared.take(bytes)?, self.shared_offset);
-        self.shared_offset += bytes as u64;
+        let (taken, offset) = if bytes >= SEPARATE {
+            // What is left of the piece is for what is small.
+            let (start, offset) = self.map_shared(round_up(bytes, PAGE))?;
+            (NonNull::new(start)?, offset)
+        } else {
+            if (self.shared.end as usize) - (self.shared.next as usize) < bytes {
+                let (start, offset) = self.map_shared(PIECE)?;
+                self.shared = Piece { next: start, end: start.wrapping_add(PIECE) };
+                self.shared_offset = offset;
+            }
+            let offset = self.shared_offset;
+            self.shared_offset += bytes as u64;
+            (self.shared.take(bytes)?, offset)
+        };
         // SAFETY: it points into the header, which stays mapped.
-        unsafe { (*self.arena_next).store(self.shared_offset, Relaxed) };
+        unsafe { (*self.arena_next).fetch_max(offset + bytes as u64, Relaxed) };
         Some((taken, offset))
     }
 
     unsafe fn give_back(&mut self, start: NonNull<u8>, bytes: usize) {
-        // What shares a piece stays: all such tables together are no larger than the first that does not.
+        let bytes = round_up(bytes.max(1), ALIGNMENT);
         if bytes >= SEPARATE {
             unmap(start.as_ptr(), round_up(bytes, PAGE));
+        } else {
+            // Each thread that ends leaves its stack: they were lost once, 2 KiB a thread.
+            self.keep(start, bytes);
         }
     }
 

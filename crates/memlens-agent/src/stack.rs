@@ -105,8 +105,12 @@ impl Stack {
         self.top = NOWHERE;
     }
 
-    /// Forgets the stack.
-    pub fn give_back(&mut self, _memory: &mut ProcessMemory) {
+    /// Forgets the stack, and gives its memory back: the thread ends.
+    pub fn give_back(&mut self, memory: &mut ProcessMemory) {
+        if let Some(entries) = NonNull::new(self.entries) {
+            // SAFETY: `new` or `grow` had it for so many entries, and this is the last that anybody knows of it.
+            unsafe { memory.give_back(entries.cast(), self.capacity as usize * size_of::<Entry>()) };
+        }
         *self = Self::NONE;
     }
 
@@ -140,6 +144,10 @@ impl Stack {
         let Some(entries) = agent::with_cold(|cold| cold.memory.private(bytes * 2)).flatten() else { return false };
         // SAFETY: the old entries fill `capacity`, the new have twice that room.
         unsafe { entries.as_ptr().cast::<Entry>().copy_from_nonoverlapping(self.entries, self.capacity as usize) };
+        if let Some(old) = NonNull::new(self.entries) {
+            // SAFETY: `new` or an earlier call had it for so many bytes; the copy takes its place.
+            agent::with_cold(|cold| unsafe { cold.memory.give_back(old.cast(), bytes) });
+        }
         (self.entries, self.capacity) = (entries.as_ptr().cast(), self.capacity * 2);
         true
     }

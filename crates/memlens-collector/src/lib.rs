@@ -24,6 +24,8 @@ mod ending;
 mod error;
 #[cfg(test)]
 mod fake_tables;
+#[cfg(test)]
+mod fuzz;
 mod interner;
 mod mapping;
 mod pace;

@@ -12,12 +12,13 @@
 //!
 //! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": so one comparison
 //! tells ordinary blocks from the rest. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
-//! are kept in the side table, a small hash table under a lock.
+//! are kept in the side table, a small hash table under a lock. So are large blocks where nothing small lives: a leaf is address space, and a
+//! program that holds arrays would meet a limit on that (`ulimit -v`) a fifth earlier if each had a leaf of its own.
 //!
 //! Two levels: 2^21 pointers in place (of which the kernel gives only the pages that are touched) → leaves of 2^22 words for 64 MiB of
 //! addresses each, made on demand and as sparse. No hashing, no growth pauses; dense small objects cost a quarter of their size, large
 //! blocks nearly nothing.
-use crate::memory::{Memory, private_array};
+use crate::memory::{Memory, give_back_array, private_array};
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
@@ -27,6 +28,11 @@ const LEAVES: usize = 1 << (47 - GRANULE_BITS - LEAF_BITS);
 const LEAF_WORDS: usize = 1 << LEAF_BITS;
 /// Leaves that [`LiveTable::clear`] need not look for: of a heap that spans 64 GiB.
 const NOTED_LEAVES: usize = 1 << 10;
+
+/// A block of this size is a mapping of its own in glibc (`M_MMAP_THRESHOLD`), whose head of 16 bytes stands before it.
+const LARGE: u64 = 128 << 10;
+/// So its address has none of these bits. Few others have not, so that few need be looked up in the side table in vain.
+const LARGE_OFFSET: usize = 0xfe0;
 
 const TAG_MASK: u32 = 31;
 const INLINE_MAX: u32 = 16;
@@ -186,13 +192,14 @@ impl LiveTable {
         size: u64,
         displaced: &mut Option<Block>,
     ) -> bool {
-        if address & 15 != 0 {
+        *displaced = self.take_block(address);
+        let is_apart = size >= LARGE && address & LARGE_OFFSET == 0 && self.words(address).is_none();
+        if address & 15 != 0 || is_apart && granule(address) >> LEAF_BITS < LEAVES {
             return self.side.insert(memory, address, site, size);
         }
         if self.words(address).is_none() && !self.make_leaf(memory, address) {
             return false;
         }
-        *displaced = self.take_block(address);
         if size <= u64::from(u32::MAX) {
             return self.insert(address, site, size);
         }
@@ -215,6 +222,9 @@ impl LiveTable {
         // SAFETY: `words` points into a leaf, which has one word to spare.
         let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
         let taken = Taken(u64::from(word.load(Relaxed)) | u64::from(next.load(Relaxed)) << 32);
+        if taken.is_nothing() {
+            return self.take_elsewhere(address);
+        }
         word.store(0, Relaxed);
         if taken.tag() >= TAG_SIZED {
             // Another block may start at the next granule one day. The word behind a small block is a neighbour's already.
@@ -237,8 +247,23 @@ impl LiveTable {
     #[cold]
     #[inline(never)]
     fn take_elsewhere(&self, address: usize) -> Taken {
-        let is_elsewhere = address & 15 != 0 && !self.side.is_empty();
-        Taken(if is_elsewhere { u64::from(TAG_ELSEWHERE) } else { 0 })
+        let may_be = !self.side.is_empty() && (address & 15 != 0 || address & LARGE_OFFSET == 0);
+        if !may_be {
+            return Taken::NOTHING;
+        }
+        // Out of the table at once, as of a leaf: a realloc may call another, and another thread may get the address.
+        match self.side.take_ordinary(address) {
+            Ok(Some(block)) => Taken(block.size << 32 | u64::from(block.site << 5 | TAG_SIZED)),
+            Ok(None) => self.take_moved(address),
+            Err(TooLarge) => Taken(u64::from(TAG_ELSEWHERE)),
+        }
+    }
+
+    /// Takes a block that another thread has just moved from the side table into a new leaf.
+    fn take_moved(&self, address: usize) -> Taken {
+        let Some(plain) = self.plain(address) else { return Taken::NOTHING };
+        let site = plain.site();
+        Taken(plain.take() << 32 | u64::from(site << 5 | TAG_SIZED))
     }
 
     /// The block behind what [`LiveTable::take`] returned, for blocks of every kind.
@@ -248,7 +273,10 @@ impl LiveTable {
         match taken.tag() {
             // A word that no block has: the size of a block whose release nobody saw.
             0 => None,
-            TAG_ELSEWHERE => self.side.take(address),
+            TAG_ELSEWHERE => self.side.take(address).or_else(|| {
+                let taken = self.take_moved(address);
+                (!taken.is_nothing()).then(|| Block { site: taken.site(), size: taken.size(), is_code: false })
+            }),
             tag => Some(Block { site: taken.site(), size: taken.size(), is_code: tag == TAG_CODE }),
         }
     }
@@ -319,7 +347,22 @@ impl LiveTable {
             noted.store(index as u32, Relaxed);
         }
         place.store(leaf.as_ptr().cast(), Release);
+        self.side.drain(|entry| {
+            entry.address & 15 == 0 && granule(entry.address) >> LEAF_BITS == index && self.move_in(entry)
+        });
         true
+    }
+
+    /// Enters a block of the side table into its leaf. Says whether it may leave the side table.
+    fn move_in(&self, entry: SideEntry) -> bool {
+        if self.insert(entry.address, entry.site, entry.size) {
+            return true;
+        }
+        if let Some(words) = self.words(entry.address) {
+            // SAFETY: `words` points into a leaf.
+            unsafe { words.as_ref() }.store(entry.site << 5 | TAG_ELSEWHERE, Relaxed);
+        }
+        false
     }
 }
 
@@ -336,6 +379,9 @@ struct SideTable {
     mask: AtomicU32,
     used: AtomicU32,
 }
+
+/// A block of 4 GiB or more.
+struct TooLarge;
 
 #[derive(Clone, Copy)]
 struct SideEntry {
@@ -419,31 +465,70 @@ impl SideTable {
                 self.put(entry);
             }
         }
+        if let Some(old) = NonNull::new(old) {
+            // SAFETY: it had that many elements, and whoever reads it holds the lock, as the caller does.
+            unsafe { give_back_array(memory, old, capacity as usize) };
+        }
         true
+    }
+
+    /// [`SideTable::take`] for a block of less than 4 GiB.
+    fn take_ordinary(&self, address: usize) -> Result<Option<Block>, TooLarge> {
+        self.locked(|| match self.find(address) {
+            None => Ok(None),
+            Some((_, entry)) if entry.size > u64::from(u32::MAX) => Err(TooLarge),
+            Some((index, entry)) => {
+                self.remove(index);
+                Ok(Some(Block { site: entry.site, size: entry.size, is_code: false }))
+            }
+        })
     }
 
     #[cold]
     #[inline(never)]
     fn take(&self, address: usize) -> Option<Block> {
-        if self.entries.load(Relaxed).is_null() {
+        if self.is_empty() {
             return None;
         }
         self.locked(|| {
-            let mut index = Self::home(address);
-            loop {
-                let slot = self.slot(index);
-                // SAFETY: a slot of the table, and the lock is held.
-                let entry = unsafe { *slot.as_ref() };
-                if entry.address == 0 {
-                    return None;
-                }
-                if entry.address == address {
-                    self.remove(index);
-                    return Some(Block { site: entry.site, size: entry.size, is_code: false });
-                }
-                index = index.wrapping_add(1);
-            }
+            let (index, entry) = self.find(address)?;
+            self.remove(index);
+            Some(Block { site: entry.site, size: entry.size, is_code: false })
         })
+    }
+
+    /// The slot of an address. Call it under the lock, and not before there are slots.
+    fn find(&self, address: usize) -> Option<(u32, SideEntry)> {
+        let mut index = Self::home(address);
+        loop {
+            // SAFETY: a slot of the table, and the lock is held.
+            let entry = unsafe { *self.slot(index).as_ref() };
+            match entry.address {
+                0 => return None,
+                found if found == address => return Some((index, entry)),
+                _ => index = index.wrapping_add(1),
+            }
+        }
+    }
+
+    /// Removes the entries for which `is_to_go`, which is asked at least once for each.
+    fn drain(&self, is_to_go: impl Fn(SideEntry) -> bool) {
+        if self.is_empty() {
+            return;
+        }
+        self.locked(|| {
+            let mut index = 0;
+            while index <= self.mask.load(Relaxed) {
+                // SAFETY: a slot of the table, and the lock is held.
+                let entry = unsafe { *self.slot(index).as_ref() };
+                if entry.address != 0 && is_to_go(entry) {
+                    // What moves up into this slot is looked at next.
+                    self.remove(index);
+                } else {
+                    index += 1;
+                }
+            }
+        });
     }
 
     /// Empties the slot and moves the rest of its run back, so that no tombstones gather.
@@ -505,12 +590,16 @@ mod tests {
         };
         for _ in 0..200_000 {
             let unaligned = if random() % 16 == 0 { 8 } else { 0 };
-            let address = 0x7f00_0000_0000 + (random() as usize % 4096) * 32 + unaligned;
+            // The regions beyond the first see a small block seldom, so that they have no leaf at first.
+            let region = (random() as usize % 64) << 26;
+            let slot = if region == 0 { (random() as usize % 4096) * 32 } else { (random() as usize % 16) << 20 | 16 };
+            let address = 0x7f00_0000_0000 + region + slot + unaligned;
             if random() % 2 == 0 {
                 let site = 1 + (random() % 1000) as u32;
                 let size = match random() % 20 {
                     0 => 5_000_000_000 + random() % 100,
                     1 => 0,
+                    _ if region != 0 && random() % 2000 != 0 => (1 << 20) - random() % 600,
                     _ => random() % 600,
                 };
                 let before = model.insert(address, (site, size));
@@ -547,6 +636,35 @@ mod tests {
         assert_eq!(table.take_block(0x1000), None);
         assert!(table.mark_code(&mut heap, 0x2000));
         assert_eq!(table.take_block(0x2000), Some(Block { site: 0, size: 0, is_code: true }));
+    }
+
+    /// The bug: an array of 16 MiB had a leaf of 16 MiB of address space.
+    #[test]
+    fn large_blocks_need_no_leaf_and_are_found_when_one_comes() {
+        let table = table();
+        let mut heap = Heap { next_offset: 4096 };
+        let block = |site, size| Some(Block { site, size, is_code: false });
+        for number in 0..1000 {
+            insert(&table, &mut heap, 0x7f00_0000_0010 + (number << 24), number as u32 + 1, 16 << 20);
+        }
+        assert_eq!(table.leaf_count.load(Relaxed), 0);
+        // A small block's neighbour: the leaf exists now.
+        insert(&table, &mut heap, 0x7f00_0000_0810, 7, 100);
+        assert_eq!(table.leaf_count.load(Relaxed), 1);
+        assert_eq!(table.take_block(0x7f00_0000_0010), block(1, 16 << 20));
+        assert_eq!(table.take(0x7f00_0000_0010), Taken::NOTHING);
+        assert_eq!(table.take_block(0x7f00_0000_0810), block(7, 100));
+        assert_eq!(table.take(0x7f00_0000_0810), Taken::NOTHING);
+        // Found by its new address only, if the release was missed.
+        let mut displaced = None;
+        assert!(table.insert_slow(&mut heap, 0x7f00_0500_0010, 9, 1 << 20, &mut displaced));
+        assert_eq!(displaced, block(6, 16 << 20));
+        assert_eq!(table.take_block(0x7f00_0500_0010), block(9, 1 << 20));
+        // A code object of such a size.
+        assert!(table.mark_code(&mut heap, 0x7f00_0900_0010));
+        assert_eq!(table.leaf_count.load(Relaxed), 2);
+        assert_eq!(table.take_block(0x7f00_0900_0010), Some(Block { site: 10, size: 16 << 20, is_code: true }));
+        assert_eq!(table.take(0x7f00_0900_0010), Taken::NOTHING);
     }
 
     #[test]

@@ -28,6 +28,9 @@ fn a_limit_on_the_address_space() {
         let outermost = *frames(shortage).last().expect("a frame");
         assert_eq!((&frames(shortage)[..2], outermost), (&[("hold", 10), ("grow", 16)][..], ("<module>", 19)));
         assert!(observed.capture.meta.exit.out_of_memory);
+        // The bug: the tables took a quarter of a heap of large blocks as well, and the program got 1.34 GiB.
+        let peak_bytes = observed.capture.meta.peak_bytes;
+        assert!(peak_bytes > 1_900 << 20, "{}: {peak_bytes} bytes of {}", python.name(), 2_u64 << 30);
     }
 }
 

@@ -71,7 +71,7 @@ impl Observed {
 }
 
 impl Totals {
-    fn add(&mut self, site: &Site) {
+    pub fn add(&mut self, site: &Site) {
         self.allocations += site.allocations as i64;
         self.allocated_bytes += site.allocated_bytes as i64;
         self.live_count += site.live_count as i64;
