@@ -21,7 +21,9 @@ pub struct Summary {
     pub allocated_bytes: u64,
     /// Bytes released.
     pub freed_bytes: u64,
-    /// Sites live at the peak, largest first.
+    /// What the sites below hold together: of one process the peak, of several the sum of their peaks, which fall on different moments.
+    pub held_bytes: u64,
+    /// Sites live at the peak, of several processes each at its own, largest first.
     pub sites: Vec<StackSite>,
     /// The same bytes, each counted at the innermost of the user's own lines; largest first. The last part, without a line,
     /// is what no line of the user's asked for.
@@ -55,6 +57,7 @@ impl Summary {
             frees: 0,
             allocated_bytes: 0,
             freed_bytes: 0,
+            held_bytes: sites.iter().fold(0, |sum, site| sum.saturating_add(site.bytes)),
             own_lines: own_lines(profile, &sites),
             sites,
             file_mapped_bytes: meta.file_mapped_bytes,

@@ -93,12 +93,12 @@ fn summary_of_several_processes_that_is_incomplete() {
     Allocated         27.0 MiB   in 16 allocations
     Released          12.0 MiB   in 1 release
 
-    Held at the peak, by your own line
+    Held at the peak of each process, by your own line
          BYTES   SHARE      BLOCKS  LINE
       15.0 MiB   55.6%          15  job.py:6  load
       12.0 MiB   44.4%           1  job.py:7  load
 
-    Held at the peak, by call stack and allocator
+    Held at the peak of each process, by call stack and allocator
          BYTES   SHARE      BLOCKS  ALLOCATOR       INNERMOST LINE, ITS CALLER
       15.0 MiB   55.6%          15  pyobject        job.py:6  load
                                                     ← job.py:20  <module>

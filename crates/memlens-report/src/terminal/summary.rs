@@ -94,7 +94,7 @@ fn write_own_lines(
     if summary.own_lines.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{}", paint(options, Ink::Bold, "Held at the peak, by your own line"))?;
+    write_title(profile, "by your own line", options, out)?;
     writeln!(out, "{}", paint(options, Ink::Dim, "     BYTES   SHARE      BLOCKS  LINE"))?;
     let shown = options.rows.unwrap_or(usize::MAX).min(summary.own_lines.len());
     let (shown, hidden) = summary.own_lines.split_at(shown);
@@ -103,6 +103,12 @@ fn write_own_lines(
     }
     let hidden_bytes = hidden.iter().fold(0u64, |sum, line| sum.saturating_add(line.bytes));
     write_hidden(hidden.len(), hidden_bytes, "more line", options, out)
+}
+
+/// The peaks of several processes fall on different moments.
+fn write_title(profile: &Profile, by: &str, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let moment = if profile.processes().len() > 1 { "the peak of each process" } else { "the peak" };
+    writeln!(out, "\n{}", paint(options, Ink::Bold, &format!("Held at {moment}, {by}")))
 }
 
 fn write_own_line(
@@ -114,7 +120,7 @@ fn write_own_line(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let room = options.width() - LINE_INDENT;
-    let figures = figures(row.bytes, row.count, summary.peak_bytes);
+    let figures = figures(row.bytes, row.count, summary.held_bytes);
     let Some(line) = row.line else {
         return writeln!(out, "{figures}{}", cut_end("(none of your lines)", room));
     };
@@ -132,7 +138,7 @@ fn write_sites(profile: &Profile, summary: &Summary, options: &Options, out: &mu
     if summary.sites.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{}", paint(options, Ink::Bold, "Held at the peak, by call stack and allocator"))?;
+    write_title(profile, "by call stack and allocator", options, out)?;
     let heading = "     BYTES   SHARE      BLOCKS  ALLOCATOR       INNERMOST LINE, ITS CALLER";
     writeln!(out, "{}", paint(options, Ink::Dim, &cut_end(heading, options.width())))?;
     let shown = options.rows.unwrap_or(usize::MAX).min(summary.sites.len());
@@ -154,7 +160,7 @@ fn write_site(
     let room = options.width() - SITE_INDENT;
     let innermost = profile.stack(site.node).next();
     let name = innermost.map_or_else(|| cut_end(NO_FRAME, room), |line| place(profile, line, room));
-    let figures = figures(site.bytes, site.count, summary.peak_bytes);
+    let figures = figures(site.bytes, site.count, summary.held_bytes);
     writeln!(out, "{figures}{:<16}{name}", site.allocator.name())?;
     match caller(profile, site) {
         Some(line) => {
