@@ -33,3 +33,9 @@ def test_a_slice_of_texts_pins_the_others():
 def test_a_slice_of_a_frame_pins_each_column():
     part = pl.DataFrame({"a": range(50_000), "b": [1.5] * 50_000, "flag": [True, False] * 25_000})[10:20]
     assert memlens.size_tree(part).pinned == 2 * (400_000 - 80) + 6_250 - 2
+
+
+def test_an_empty_buffer_is_no_storage():
+    short = pl.Series("s", ["s%d" % number for number in range(10_000)])  # Texts that stand in their views: no buffer of letters.
+    assert memlens.sizeof(short) == pytest.approx(160_000, rel=0.02)
+    assert memlens.size_tree(short.slice(100, 5)).pinned == 160_000 - 5 * 16

@@ -325,7 +325,9 @@ def test_coverage_is_held_against_what_the_allocators_count(fork):
     output = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout
     grown, grown_heap, explained, heap = map(int, output.split())
     assert grown > 70_000_000
-    assert 0.97 * grown_heap < grown < 1.01 * grown_heap
+    # Before 3.11 a row's blocks of 168, 55 and 28 bytes are given out as 176, 64 and 32: 21 of 511 bytes are rounding.
+    rounding = 0.041 if sys.version_info < (3, 11) else 0
+    assert 0.97 - rounding < grown / grown_heap < 1.01
     assert 0.95 * heap < explained < 1.01 * heap
 
 

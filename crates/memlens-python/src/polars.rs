@@ -1,52 +1,77 @@
 //! How large the buffers are of which a polars column shows a part.
 //!
 //! Arrow's interface says where a buffer begins and what of it is shown, not where it ends. The exported array keeps polars' own array
-//! alive by a pointer, and that keeps the storage of each buffer, in which the buffer's address and its length stand side by side. The order of the
-//! fields is the Rust compiler's, so that the pair is searched for, two steps from the exported array: an address that is exactly the buffer's,
-//! followed by a length that no part of it exceeds. Memory is read through the kernel, which refuses where there is none.
+//! alive by a pointer. In that, or one step further, each buffer stands as (storage, address, length in items), a bitmap with its first
+//! bit in place of the address. The storage, six words in all, has the same address, followed by its length in bytes, and a reference count.
+//! The order of the other fields is the Rust compiler's. What does not have this shape is not believed, and the shown part is given. Memory
+//! is read through the kernel, which refuses where there is none.
 use crate::memory::OwnMemory;
 use rustc_hash::FxHashMap;
 
 /// Words that are read of the exported array's private part, and of each structure that it leads to.
 const PRIVATE_WORDS: usize = 8;
 const STRUCTURE_WORDS: usize = 24;
+/// A storage: what frees it (three words), its reference count, its address and its length.
+const STORAGE_WORDS: usize = 6;
+/// No storage is shared by more.
+const MOST_REFERENCES: usize = 1 << 32;
 /// No buffer is as long: what is larger is an address.
 const MOST_BYTES: usize = 1 << 40;
-/// No address is as high.
+/// No address is as low, that of an empty buffer apart, nor as high.
+const LEAST: usize = 1 << 16;
 const MOST: usize = 1 << 47;
 
 /// The storages that an exported array keeps alive.
 pub struct Storages<'a> {
     memory: &'a OwnMemory,
-    /// Lengths that stand behind the address of a buffer.
-    lengths: FxHashMap<usize, Vec<usize>>,
+    /// The length of the storage that begins at the address of a buffer.
+    lengths: FxHashMap<usize, usize>,
 }
 
 impl<'a> Storages<'a> {
     /// Searches for the storages of the buffers at these addresses.
     pub fn find(memory: &'a OwnMemory, private: usize, buffers: &[usize]) -> Self {
-        let mut lengths: FxHashMap<usize, Vec<usize>> = buffers.iter().map(|address| (*address, Vec::new())).collect();
-        let arrays = memory.words(private, PRIVATE_WORDS).into_iter().filter(is_pointer);
-        let fields = arrays.flat_map(|array| memory.words(array, STRUCTURE_WORDS)).filter(is_pointer);
-        for storage in fields {
-            for pair in memory.words(storage, STRUCTURE_WORDS).windows(2) {
-                if let Some(known) = lengths.get_mut(&pair[0]) {
-                    known.push(pair[1]);
-                }
+        let mut storages = Self { memory, lengths: FxHashMap::default() };
+        let buffers: Vec<usize> = buffers.iter().copied().filter(|buffer| (LEAST..MOST).contains(buffer)).collect();
+        for array in memory.words(private, PRIVATE_WORDS).into_iter().filter(is_pointer) {
+            let fields = memory.words(array, STRUCTURE_WORDS);
+            storages.find_in(&fields, &buffers);
+            for field in fields.into_iter().filter(is_pointer).filter(|field| !buffers.contains(field)) {
+                storages.find_in(&memory.words(field, STRUCTURE_WORDS), &buffers);
             }
         }
-        Self { memory, lengths }
+        storages
+    }
+
+    /// Searches for them among the words of one structure: each is a storage, a place in it, and how many items are there.
+    fn find_in(&mut self, words: &[usize], buffers: &[usize]) {
+        for part in words.windows(3) {
+            let &[storage, place, items] = part else { continue };
+            if !is_pointer(&storage) || place >= MOST || !(1..MOST_BYTES).contains(&items) {
+                continue;
+            }
+            let storage = self.memory.words(storage, STORAGE_WORDS);
+            let is_shared = storage.iter().any(|count| (1..MOST_REFERENCES).contains(count));
+            let shows_it = |field: &&[usize]| {
+                let (address, bytes) = (field[0], field[1]);
+                let is_length = (1..MOST_BYTES).contains(&bytes);
+                buffers.contains(&address)
+                    && is_length
+                    && ((address..address + bytes).contains(&place) || place + items <= bytes * 8)
+            };
+            if let (Some(field), true) = (storage.windows(2).find(shows_it), is_shared) {
+                self.lengths.insert(field[0], field[1]);
+            }
+        }
     }
 
     /// Bytes of the buffer at an address, of which `shown` are known to be there.
     pub fn whole(&self, address: usize, shown: usize) -> usize {
-        let candidates = self.lengths.get(&address).into_iter().flatten().copied();
-        let is_there = |length: &usize| self.memory.is_readable(address + length - 1);
-        let lengths = candidates.filter(|length| (shown.max(1)..MOST_BYTES).contains(length)).filter(is_there);
-        lengths.min().unwrap_or(shown)
+        let length = self.lengths.get(&address).copied().filter(|length| *length > shown);
+        length.filter(|length| self.memory.is_readable(address + length - 1)).unwrap_or(shown)
     }
 }
 
 fn is_pointer(word: &usize) -> bool {
-    word.is_multiple_of(8) && (1 << 16..MOST).contains(word)
+    word.is_multiple_of(8) && (LEAST..MOST).contains(word)
 }
