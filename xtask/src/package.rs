@@ -38,18 +38,18 @@ pub fn run_tests(arguments: &[String]) -> Outcome {
     let mut arguments = arguments.to_vec();
     let names = shell::take_values(&mut arguments, "--python")?;
     shell::refuse_rest(&arguments)?;
-    check(&interpreter::named_or_all(&names)?)
+    let interpreters = interpreter::named_or_all(&names)?;
+    check(&interpreters, &build_wheel()?)
 }
 
 /// Minor versions that the package is for.
 const PACKAGED: std::ops::RangeInclusive<u32> = 9..=14;
 
 /// The package's tests on each interpreter that it is for.
-pub fn check(interpreters: &[Interpreter]) -> Outcome {
-    let wheel = build_wheel()?;
+pub fn check(interpreters: &[Interpreter], wheel: &Path) -> Outcome {
     let mut failed = Vec::new();
     for interpreter in interpreters.iter().filter(|one| PACKAGED.contains(&one.minor) && !one.is_free_threaded) {
-        if let Err(message) = check_on(interpreter, &wheel) {
+        if let Err(message) = check_on(interpreter, wheel) {
             failed.push(message);
         }
     }
@@ -75,7 +75,8 @@ fn check_types(python: &Path) -> Outcome {
     shell::run(stubs.args(["-m", "mypy.stubtest", "memlens"]).current_dir(shell::target()))
 }
 
-fn build_wheel() -> Outcome<PathBuf> {
+/// The wheel, checked and tagged by auditwheel.
+pub fn build_wheel() -> Outcome<PathBuf> {
     // The newest: maturin and auditwheel no longer run on the oldest.
     let is_packaged = |interpreter: &Interpreter| PACKAGED.contains(&interpreter.minor);
     let newest = interpreter::named_or_all(&[])?.into_iter().rfind(is_packaged).ok_or("no CPython 3.9 to 3.14")?;

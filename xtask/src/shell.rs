@@ -1,6 +1,10 @@
 //! Running other programs, and the few arguments that the commands share.
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A step that takes as long says so: the whole of them is what a developer waits for.
+const WORTH_SAYING: Duration = Duration::from_secs(5);
 
 /// What every step of this crate returns: the error is one line for the person at the terminal.
 pub type Outcome<T = ()> = Result<T, String>;
@@ -28,10 +32,14 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Says what runs, runs it with our own standard streams, and fails if it fails.
+/// Says what runs, runs it with our own standard streams, says how long that took, and fails if it fails.
 pub fn run(command: &mut Command) -> Outcome {
     eprintln!("\n$ {}", shown(command));
+    let start = Instant::now();
     let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
+    if start.elapsed() >= WORTH_SAYING {
+        eprintln!("  took {:.0} s: {}", start.elapsed().as_secs_f64(), shown(command));
+    }
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", shown(command))) }
 }
 

@@ -19,8 +19,14 @@ pub fn run(arguments: &[String]) -> Outcome {
     shell::build_release()?;
     let checking_agent = build_checking_agent()?;
     let flights = flights::python(&default_of(&interpreters)?)?;
-    let stdlib_outcome = stdlib::check(&interpreters, &[]);
-    let package_outcome = package::check(&interpreters);
+    // Before the rest, for it may build the command again.
+    let wheel = package::build_wheel()?;
+    // CPython's own tests wait more than they compute: the package is tested meanwhile.
+    let (stdlib_outcome, package_outcome) = std::thread::scope(|scope| {
+        let package = scope.spawn(|| package::check(&interpreters, &wheel));
+        let stdlib = stdlib::check(&interpreters, &[]);
+        (stdlib, package.join().unwrap_or_else(|_| Err("the package's tests panicked".into())))
+    });
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
@@ -31,11 +37,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     }
     tests.env("MEMLENS_TEST_SERVICES", paths(&with_services(&interpreters)));
     let outcome = shell::run(&mut tests);
-    eprintln!(
-        "
-{}",
-        machine(&interpreters, &builds)
-    );
+    eprintln!("\n{}", machine(&interpreters, &builds));
     stdlib_outcome.and(package_outcome).and(outcome)
 }
 
