@@ -1,135 +1,69 @@
 //! The columns of a file.
 
-/// A column, in the order in which they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Column {
-    MetaNumbers,
-    MetaText,
-    NameLengths,
-    NameText,
-    TypeNames,
-    TypeModules,
-    TypeFlags,
-    TypeClasses,
-    ShapeLengths,
-    ShapeNames,
-    Degrees,
-    Types,
-    Shapes,
-    Sizes,
-    Addresses,
-    Targets,
-    RootObjects,
-    RootKinds,
-    RootValues,
-    FrameObjects,
-    FrameFunctions,
-    FrameFiles,
-    FrameLines,
-    TextObjects,
-    TextNames,
-    OpaqueObjects,
-    OpaqueBytes,
-    FactObjects,
-    FactKinds,
-    FactFirsts,
-    FactSeconds,
-    FactSaved,
-    WeakFrom,
-    WeakTo,
-    ContentHashes,
-    ContentObjects,
-    End,
+/// Columns and the four bytes that name each in the file.
+macro_rules! columns {
+    ($($column:ident = $tag:literal,)+) => {
+        /// A column, in the order in which they are written.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Column {
+            $($column,)+
+        }
+
+        impl Column {
+            /// Every column, in the order of the file.
+            pub(crate) const ALL: &[Self] = &[$(Self::$column),+];
+
+            /// The four bytes that name it in the file.
+            pub(crate) fn tag(self) -> [u8; 4] {
+                match self {
+                    $(Self::$column => *$tag,)+
+                }
+            }
+        }
+    };
+}
+
+columns! {
+    MetaNumbers = b"META",
+    MetaText = b"METX",
+    NameLengths = b"NAML",
+    NameText = b"NAMX",
+    TypeNames = b"TYPN",
+    TypeModules = b"TYPM",
+    TypeFlags = b"TYPF",
+    TypeClasses = b"TYPC",
+    ShapeLengths = b"SHPL",
+    ShapeNames = b"SHPN",
+    Degrees = b"DEGR",
+    Types = b"TYPE",
+    Shapes = b"SHAP",
+    Sizes = b"SIZE",
+    Addresses = b"ADDR",
+    Targets = b"EDGE",
+    RootObjects = b"ROTO",
+    RootKinds = b"ROTK",
+    RootValues = b"ROTV",
+    FrameObjects = b"FRMO",
+    FrameFunctions = b"FRMF",
+    FrameFiles = b"FRMP",
+    FrameLines = b"FRML",
+    TextObjects = b"TXTO",
+    TextNames = b"TXTN",
+    OpaqueObjects = b"OPQO",
+    OpaqueBytes = b"OPQB",
+    FactObjects = b"FCTO",
+    FactKinds = b"FCTK",
+    FactFirsts = b"FCT1",
+    FactSeconds = b"FCT2",
+    FactSaved = b"FCTS",
+    WeakFrom = b"WEKF",
+    WeakTo = b"WEKT",
+    ContentHashes = b"CONH",
+    ContentObjects = b"CONO",
+    End = b"END.",
 }
 
 impl Column {
-    /// Every column, in the order of the file.
-    pub(crate) const ALL: [Self; 37] = {
-        use Column::*;
-        [
-            MetaNumbers,
-            MetaText,
-            NameLengths,
-            NameText,
-            TypeNames,
-            TypeModules,
-            TypeFlags,
-            TypeClasses,
-            ShapeLengths,
-            ShapeNames,
-            Degrees,
-            Types,
-            Shapes,
-            Sizes,
-            Addresses,
-            Targets,
-            RootObjects,
-            RootKinds,
-            RootValues,
-            FrameObjects,
-            FrameFunctions,
-            FrameFiles,
-            FrameLines,
-            TextObjects,
-            TextNames,
-            OpaqueObjects,
-            OpaqueBytes,
-            FactObjects,
-            FactKinds,
-            FactFirsts,
-            FactSeconds,
-            FactSaved,
-            WeakFrom,
-            WeakTo,
-            ContentHashes,
-            ContentObjects,
-            End,
-        ]
-    };
-
-    /// The four bytes that name it in the file.
-    pub(crate) fn tag(self) -> [u8; 4] {
-        match self {
-            Self::MetaNumbers => *b"META",
-            Self::MetaText => *b"METX",
-            Self::NameLengths => *b"NAML",
-            Self::NameText => *b"NAMX",
-            Self::TypeNames => *b"TYPN",
-            Self::TypeModules => *b"TYPM",
-            Self::TypeFlags => *b"TYPF",
-            Self::TypeClasses => *b"TYPC",
-            Self::ShapeLengths => *b"SHPL",
-            Self::ShapeNames => *b"SHPN",
-            Self::Degrees => *b"DEGR",
-            Self::Types => *b"TYPE",
-            Self::Shapes => *b"SHAP",
-            Self::Sizes => *b"SIZE",
-            Self::Addresses => *b"ADDR",
-            Self::Targets => *b"EDGE",
-            Self::RootObjects => *b"ROTO",
-            Self::RootKinds => *b"ROTK",
-            Self::RootValues => *b"ROTV",
-            Self::FrameObjects => *b"FRMO",
-            Self::FrameFunctions => *b"FRMF",
-            Self::FrameFiles => *b"FRMP",
-            Self::FrameLines => *b"FRML",
-            Self::TextObjects => *b"TXTO",
-            Self::TextNames => *b"TXTN",
-            Self::OpaqueObjects => *b"OPQO",
-            Self::OpaqueBytes => *b"OPQB",
-            Self::FactObjects => *b"FCTO",
-            Self::FactKinds => *b"FCTK",
-            Self::FactFirsts => *b"FCT1",
-            Self::FactSeconds => *b"FCT2",
-            Self::FactSaved => *b"FCTS",
-            Self::WeakFrom => *b"WEKF",
-            Self::WeakTo => *b"WEKT",
-            Self::ContentHashes => *b"CONH",
-            Self::ContentObjects => *b"CONO",
-            Self::End => *b"END.",
-        }
-    }
-
     /// Whether some version of this reader's knows the tag.
     pub(crate) fn is_known(tag: [u8; 4]) -> bool {
         Self::ALL.iter().any(|column| column.tag() == tag)
