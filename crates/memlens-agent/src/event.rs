@@ -352,8 +352,9 @@ fn make_room(writer: &Writer, site: u32) -> bool {
 #[inline(always)]
 pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
     thread.inside = IN_RECORDER;
-    if let Some(block) = LIVE.plain(address)
-        && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
+    // The site first: of it only a number is needed afterwards, and so few registers.
+    if let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
+        && let Some(block) = LIVE.plain(address)
         && is_at_hand::<V>(writer, here, block.site())
     {
         let (owner, size) = (block.site(), block.take());

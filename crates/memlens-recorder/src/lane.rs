@@ -174,16 +174,25 @@ impl Lane {
     /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
     #[inline(always)]
     pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: impl FnOnce() -> bool) {
-        self.leave_main_peak_if_there();
-        add_signed(&self.shared.live_bytes, -(size as i64));
-        let owner = self.near(owner);
-        self.count_gone(owner, size, 1);
-        if temporary() {
-            count_temporary(owner, size);
+        let total = self.main_total();
+        if total > self.header.peak_bytes.load(Relaxed) {
+            // All of it there, so that nothing must be kept across a call here: registers that are not saved.
+            return self.released_from_peak(owner, here, size, temporary(), total);
         }
-        let here = self.near(here);
-        add(&here.count, 1);
-        add(&here.bytes, size);
+        self.count_released_near(owner, here, size, temporary());
+    }
+
+    /// [`Lane::released_near`] where the peak was: its falling edge.
+    #[inline(never)]
+    fn released_from_peak(&self, owner: u32, here: u32, size: u64, temporary: bool, total: i64) {
+        leave_peak(self.header, total);
+        self.count_released_near(owner, here, size, temporary);
+    }
+
+    #[inline(always)]
+    fn count_released_near(&self, owner: u32, here: u32, size: u64, temporary: bool) {
+        add_signed(&self.shared.live_bytes, -(size as i64));
+        self.count_released(self.near(owner), self.near(here), size, 1, temporary);
     }
 
     #[inline(always)]
@@ -256,9 +265,15 @@ impl Lane {
         if self.is_main { self.leave_main_peak_if_there() } else { self.leave_peak_without_gil() }
     }
 
+    /// What lives in all lanes, as lane 0 knows it.
+    #[inline(always)]
+    fn main_total(&self) -> i64 {
+        self.shared.live_bytes.load(Relaxed) + self.header.others_bytes.load(Relaxed)
+    }
+
     #[inline(always)]
     fn leave_main_peak_if_there(&self) {
-        let total = self.shared.live_bytes.load(Relaxed) + self.header.others_bytes.load(Relaxed);
+        let total = self.main_total();
         if total > self.header.peak_bytes.load(Relaxed) {
             leave_peak(self.header, total);
         }
