@@ -18,8 +18,11 @@ const WHOLE_CHAIN: usize = 3;
 
 /// Writes the tree, its largest branches first.
 pub fn write_tree(profile: &Profile, tree: &CallTree, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let at = duration(profile.meta().peak_time_ns);
-    let heading = format!("Call tree at the peak: {} at {at}", bytes(tree.bytes));
+    let held = bytes(tree.bytes);
+    let heading = match profile.processes().len() {
+        0..=1 => format!("Call tree at the peak: {held} at {}", duration(profile.meta().peak_time_ns)),
+        several => format!("Call tree at the peak of each of {several} processes: {held} in all"),
+    };
     writeln!(out, "{}", paint(options, Ink::Bold, &heading))?;
     writeln!(out, "{}", paint(options, Ink::Dim, "     BYTES   SHARE  CALLS"))?;
     let mut drawing = Drawing::new(profile, tree, options);
