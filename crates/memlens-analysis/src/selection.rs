@@ -46,6 +46,8 @@ pub fn select_processes(mut capture: Capture, is_kept: impl Fn(&Process) -> bool
     retain_marked(&mut capture.processes, &kept);
     retain_marked(&mut capture.sites, &kept_sites);
     capture.releases.retain(|release| kept[release.process as usize]);
+    capture.regions.retain(|region| kept[region.process as usize]);
+    capture.regions.iter_mut().for_each(|region| region.process = new_process[region.process as usize]);
     capture.sites.iter_mut().for_each(|site| site.process = new_process[site.process as usize]);
     capture.releases.iter_mut().for_each(|release| release.process = new_process[release.process as usize]);
     for slice in &mut capture.slices {

@@ -9,7 +9,7 @@ use crate::shared_view::SharedView;
 use crate::sharing::{Found, Resident};
 use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
-use memlens_format::capture::{Process, Unseen};
+use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
     Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK, STATUS_OFF,
     is_release,
@@ -125,6 +125,8 @@ pub struct Closed {
     pub incomplete_reason: String,
     /// The last allocation that was refused.
     pub refusal: Option<Refusal>,
+    /// What libraries mapped by themselves.
+    pub regions: Vec<Region>,
 }
 
 impl Session {
@@ -276,6 +278,7 @@ impl Session {
             unseen: unseen(header),
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),
+            regions: if is_ready { self.view.regions() } else { Vec::new() },
             refusal: is_ready.then(|| Refusal::read(&self.view)).flatten(),
         }
     }

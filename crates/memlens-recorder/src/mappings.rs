@@ -18,6 +18,8 @@ pub struct Mapping {
     pub site: u32,
     /// File-backed: not heap.
     pub is_file: bool,
+    /// The library that mapped it for itself, by the agent's number; 0 if there is none.
+    pub library: u8,
 }
 
 /// What [`Mappings::remove`] took away.
@@ -46,8 +48,14 @@ impl Mappings {
         Some(Self { ranges: unsafe { private_array(memory, CAPACITY)? }, length: 0 })
     }
 
-    fn ranges(&mut self) -> &mut [Mapping] {
+    /// All of them.
+    pub fn ranges(&self) -> &[Mapping] {
         // SAFETY: `length` never exceeds CAPACITY, and `self` is the only owner.
+        unsafe { core::slice::from_raw_parts(self.ranges.as_ptr(), self.length) }
+    }
+
+    fn ranges_mut(&mut self) -> &mut [Mapping] {
+        // SAFETY: as above.
         unsafe { core::slice::from_raw_parts_mut(self.ranges.as_ptr(), self.length) }
     }
 
@@ -59,22 +67,26 @@ impl Mappings {
         let at = self.ranges().partition_point(|range| range.start < mapping.start);
         self.length += 1;
         let last = self.length - 1;
-        let ranges = self.ranges();
+        let ranges = self.ranges_mut();
         ranges.copy_within(at..last, at + 1);
         ranges[at] = mapping;
         true
     }
 
-    /// Whether the range that holds this address is file-backed.
-    pub fn is_file(&mut self, address: usize) -> bool {
+    /// The first range that holds this address or lies behind it.
+    pub fn first_from(&self, address: usize) -> Option<Mapping> {
         let ranges = self.ranges();
-        let at = ranges.partition_point(|range| range.end <= address);
-        ranges.get(at).is_some_and(|range| range.start <= address && range.is_file)
+        ranges.get(ranges.partition_point(|range| range.end <= address)).copied()
+    }
+
+    /// The range that holds this address.
+    pub fn holding(&self, address: usize) -> Option<Mapping> {
+        self.first_from(address).filter(|range| range.start <= address)
     }
 
     /// Takes `[start, end)` out of the first range that it touches; `None` when it touches none (any more).
     pub fn remove(&mut self, start: usize, end: usize) -> Option<Removed> {
-        let ranges = self.ranges();
+        let ranges = self.ranges_mut();
         let at = ranges.partition_point(|range| range.end <= start);
         let range = *ranges.get(at).filter(|range| range.start < end)?;
         let (from, to) = (range.start.max(start), range.end.min(end));
@@ -134,7 +146,7 @@ mod tests {
             }
             assert_eq!(gone, expected);
             if random(2) == 0 {
-                assert!(mappings.insert(Mapping { start, end, site, is_file: false }));
+                assert!(mappings.insert(Mapping { start, end, site, is_file: false, library: 0 }));
                 model.extend((start..end).map(|page| (page, site)));
             }
             let mut pages: Vec<(usize, u32)> = mappings

@@ -4,7 +4,7 @@
 mod recording;
 
 use recording::observed::Totals;
-use recording::{Observed, Python, Recorder, any_python, compile_library, is_installed, pythons};
+use recording::{Observed, Python, Recorder, any_python, compile_library, is_installed, pythons, text};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -90,8 +90,23 @@ fn allocators_inside_a_stripped_library() {
     let run = record(&any_python(), &library, "1", "1");
     let found = run.observed.by_allocator();
     assert_eq!(found.get("jemalloc").or(found.get("mimalloc")), None);
-    let regions = found["mmap"].allocated_bytes - run.books["mmap"].allocated_bytes;
-    assert!(regions >= 2 * (8 << 20), "{regions} bytes");
+    assert!(found["mmap"].allocated_bytes - run.books["mmap"].allocated_bytes >= 2 * (8 << 20));
+    let shown: Vec<_> =
+        run.observed.capture.regions.iter().map(|region| (&*region.library, region.mapped_bytes)).collect();
+    assert_eq!(shown, [(library.to_str().expect("a path"), 2 * (8 << 20) + (3 << 20))]);
+}
+
+/// What a library maps for an allocator that cannot be told is in the summary with its size, and how much of it was used: of this process when
+/// it unmaps, at 12 MiB, and of its child at the end.
+#[test]
+fn regions_of_a_library() {
+    let library = compile_library("cc", "regions.c", &[]);
+    let recording = Recorder::new(&any_python(), "regions").program("regions.py").argument(&library).succeed();
+    let (mapped, resident) = ((12 << 20) + (1 << 20), (3 << 19) + (100 << 10));
+    let expected = serde_json::json!([{ "library": library, "mapped_bytes": mapped, "resident_bytes": resident }]);
+    assert_eq!(recording.json("summary")["regions"], expected);
+    let summary = text(&recording.command(&["summary"]).stdout);
+    assert!(summary.contains("\n  13.0 MiB  1.60 MiB  libprogram.so\n"), "{summary}");
 }
 
 #[test]

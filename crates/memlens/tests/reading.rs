@@ -305,6 +305,7 @@ fn summary_json() {
         "unseen": {
             "lost_events": 0, "lost_bytes": 0, "unreadable_stacks": 0, "unknown_releases": 0, "unrecorded_processes": 0
         },
+        "regions": [],
         "processes": [{
             "pid": 4711, "ppid": 1, "command": ["job.py", "--fast"], "peak_bytes": 99620720, "rss_peak_bytes": 125829120
         }],
