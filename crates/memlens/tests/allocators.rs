@@ -109,6 +109,18 @@ fn regions_of_a_library() {
     assert!(summary.contains("\n  13.0 MiB  1.60 MiB  libprogram.so\n"), "{summary}");
 }
 
+/// The child of a fork once waited in vain for the look that another thread had begun before it: no library was looked at in it any more.
+#[test]
+fn fork_while_a_library_is_looked_at() {
+    let [first, second] = [0, 1].map(|_| compile_library("cc", "regions.c", &[]));
+    let recorder = Recorder::new(&any_python(), "looking").program("hazards/fork_while_looking.py");
+    let recording = recorder.argument(&first).argument(&second).succeed();
+    let regions = recording.observed().capture.regions;
+    let found: Vec<_> =
+        regions.iter().map(|region| (region.process, &*region.library, region.mapped_bytes >> 20)).collect();
+    assert_eq!(found, [(0, first.to_str().expect("a path"), 2), (1, second.to_str().expect("a path"), 1)]);
+}
+
 #[test]
 fn every_form_of_cxx_new() {
     if !is_installed("c++") {
