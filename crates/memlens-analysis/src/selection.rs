@@ -1,5 +1,6 @@
 //! Some processes of a recording, as if only they had been recorded.
 use crate::pattern::Pattern;
+use memlens_format::Allocator;
 use memlens_format::capture::{Capture, Point, Process, Site, SiteId};
 use std::collections::HashMap;
 
@@ -123,8 +124,12 @@ fn place_peak(capture: &mut Capture) {
         }
     }
     meta.pss_peak_bytes = 0;
-    let mapped = capture.sites.iter().filter(|site| !site.allocator.is_heap());
-    meta.file_mapped_bytes = mapped.fold(0u64, |sum, site| sum.saturating_add(site.peak_bytes));
+    let mapped = |allocator: Allocator| {
+        let sites = capture.sites.iter().filter(|site| site.allocator == allocator);
+        sites.fold(0u64, |sum, site| sum.saturating_add(site.peak_bytes))
+    };
+    meta.file_mapped_bytes = mapped(Allocator::MmapFile);
+    meta.shared_mapped_bytes = mapped(Allocator::MmapShared);
 }
 
 #[cfg(test)]

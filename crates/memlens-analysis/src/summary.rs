@@ -31,6 +31,8 @@ pub struct Summary {
     pub own_lines: Vec<LineShare>,
     /// File-backed mappings live at the peak.
     pub file_mapped_bytes: u64,
+    /// The most shared memory that was mapped.
+    pub shared_mapped_bytes: u64,
     /// What libraries mapped by themselves, largest first: part of the heap, but seen by region only.
     pub libraries: Vec<LibraryShare>,
 }
@@ -75,6 +77,7 @@ impl Summary {
             own_lines: own_lines(profile, &sites),
             sites,
             file_mapped_bytes: meta.file_mapped_bytes,
+            shared_mapped_bytes: meta.shared_mapped_bytes,
             libraries: libraries(profile),
         };
         summary.add_totals(profile);

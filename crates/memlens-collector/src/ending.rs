@@ -84,6 +84,7 @@ fn regions(kept: &[&Closed]) -> Vec<Region> {
 fn add_to_meta(meta: &mut Meta, kept: &[&Closed]) {
     for session in kept {
         meta.file_mapped_bytes += session.file_mapped_bytes;
+        meta.shared_mapped_bytes += session.shared_mapped_bytes;
         meta.overhead_ns += session.overhead_ns;
         meta.unseen.lost_events += session.unseen.lost_events;
         meta.unseen.lost_bytes += session.unseen.lost_bytes;

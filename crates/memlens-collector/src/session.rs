@@ -117,6 +117,8 @@ pub struct Closed {
     pub peak_time_ns: u64,
     /// Largest live total of file-backed mappings seen.
     pub file_mapped_bytes: u64,
+    /// Largest total of mapped shared memory.
+    pub shared_mapped_bytes: u64,
     /// What could not be seen.
     pub unseen: Unseen,
     /// See [`Header::overhead_ns`].
@@ -275,6 +277,7 @@ impl Session {
             is_replaced,
             peak_time_ns: self.peak_time_ns(peak, peak_bytes, end_ns),
             file_mapped_bytes: self.file_mapped_peak.max(header.file_mapped_bytes.load(Relaxed)).max(0) as u64,
+            shared_mapped_bytes: header.shared_mapped_peak.load(Relaxed).max(0) as u64,
             unseen: unseen(header),
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),

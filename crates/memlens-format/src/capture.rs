@@ -88,6 +88,8 @@ pub struct Meta {
     pub pss_peak_bytes: u64,
     /// Largest live total of file-backed mappings, never part of the heap.
     pub file_mapped_bytes: u64,
+    /// Largest total of mapped shared memory, neither file nor heap; the sum over the processes, each of which counts what it maps.
+    pub shared_mapped_bytes: u64,
     /// What could not be seen.
     pub unseen: Unseen,
     /// Estimated time that recording took; 0 where it is not known.

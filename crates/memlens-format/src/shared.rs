@@ -135,6 +135,10 @@ pub struct Header {
     pub overhead_ns: AtomicU64,
     /// Live bytes of file-backed mappings.
     pub file_mapped_bytes: AtomicI64,
+    /// Live bytes of mapped shared memory.
+    pub shared_mapped_bytes: AtomicI64,
+    /// The largest that was.
+    pub shared_mapped_peak: AtomicI64,
 
     /// Allocations that were refused: the allocator had no memory.
     pub refused_count: AtomicU64,

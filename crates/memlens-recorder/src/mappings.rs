@@ -7,6 +7,17 @@ use core::ptr::NonNull;
 /// Most ranges: what Linux allows a process by default (`vm.max_map_count` is 65,530).
 const CAPACITY: usize = 1 << 16;
 
+/// What a mapping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Anonymous memory. The first, so that zeros are valid.
+    Heap,
+    /// A file's pages.
+    File,
+    /// Memory that processes share under a name or a descriptor (`shm_open`, `memfd_create`).
+    Shared,
+}
+
 /// One range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -16,8 +27,8 @@ pub struct Mapping {
     pub end: usize,
     /// The site that mapped it.
     pub site: u32,
-    /// File-backed: not heap.
-    pub is_file: bool,
+    /// What it is.
+    pub class: Class,
     /// The library that mapped it for itself, by the agent's number; 0 if there is none.
     pub library: u8,
 }
@@ -31,8 +42,8 @@ pub struct Removed {
     pub bytes: u64,
     /// Blocks that are gone: 1 for a whole range, 0 for its edge, -1 for a hole that made two of one.
     pub blocks: i32,
-    /// File-backed: not heap.
-    pub is_file: bool,
+    /// What it is.
+    pub class: Class,
 }
 
 /// The ranges, sorted, without overlaps. Call it under the lock.
@@ -90,7 +101,7 @@ impl Mappings {
         let at = ranges.partition_point(|range| range.end <= start);
         let range = *ranges.get(at).filter(|range| range.start < end)?;
         let (from, to) = (range.start.max(start), range.end.min(end));
-        let removed = |blocks| Removed { site: range.site, bytes: (to - from) as u64, blocks, is_file: range.is_file };
+        let removed = |blocks| Removed { site: range.site, bytes: (to - from) as u64, blocks, class: range.class };
         match (range.start < from, to < range.end) {
             (false, false) => {
                 ranges.copy_within(at + 1.., at);
@@ -146,7 +157,7 @@ mod tests {
             }
             assert_eq!(gone, expected);
             if random(2) == 0 {
-                assert!(mappings.insert(Mapping { start, end, site, is_file: false, library: 0 }));
+                assert!(mappings.insert(Mapping { start, end, site, class: Class::Heap, library: 0 }));
                 model.extend((start..end).map(|page| (page, site)));
             }
             let mut pages: Vec<(usize, u32)> = mappings

@@ -149,6 +149,7 @@ fn summary_fields(profile: &Profile, summary: &Summary) -> Value {
         "pss_peak_bytes": known(meta.pss_peak_bytes),
         "recorded_processes": profile.recorded_processes(),
         "file_mapped_bytes": summary.file_mapped_bytes,
+        "shared_mapped_bytes": summary.shared_mapped_bytes,
         "allocations": summary.allocations,
         "frees": summary.frees,
         "allocated_bytes": summary.allocated_bytes,

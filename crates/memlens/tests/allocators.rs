@@ -3,7 +3,7 @@
 //! A driver is recorded twice, once doing everything and once doing nothing; the difference is what it did.
 mod recording;
 
-use recording::observed::Totals;
+use recording::observed::{ObservedSite, Totals};
 use recording::{Observed, Python, Recorder, any_python, compile_library, is_installed, pythons, text};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn assert_books_agree(python: &Python, library: &Path, seed: &str) {
 
 /// As how many pieces a mapping counts that was released in part is no promise: live counts of mappings are not compared.
 fn forget_pieces(books: &mut Books) {
-    for name in ["mmap", "mremap", "brk", "mmap_file"] {
+    for name in ["mmap", "mremap", "brk", "mmap_file", "mmap_shared"] {
         if let Some(book) = books.get_mut(name) {
             book.live_count = 0;
         }
@@ -119,6 +119,60 @@ fn fork_while_a_library_is_looked_at() {
     let found: Vec<_> =
         regions.iter().map(|region| (region.process, &*region.library, region.mapped_bytes >> 20)).collect();
     assert_eq!(found, [(0, first.to_str().expect("a path"), 2), (1, second.to_str().expect("a path"), 1)]);
+}
+
+/// A file that is mapped, shared memory under a name, and heap: three classes. The capture's total of shared memory is the most at a time.
+#[test]
+fn files_and_shared_memory_are_no_heap() {
+    let recording = Recorder::new(&any_python(), "shared").program("hazards/shared_memory.py").succeed();
+    let observed = recording.observed();
+    for (function, allocator, bytes) in [
+        ("shared", "mmap_shared", 5_000_000),
+        ("mapped_file", "mmap_file", 3_000_000),
+        ("anonymous", "mmap", 7_000_000),
+    ] {
+        let is_meant = |site: &&ObservedSite| {
+            site.site.allocator.name() == allocator && site.stack.iter().any(|frame| frame.function == function)
+        };
+        let sites = observed.sites.iter().filter(is_meant);
+        let found: Vec<_> = sites.map(|site| (site.site.allocations, site.site.allocated_bytes)).collect();
+        assert_eq!(found, [(1, bytes)], "{function}");
+    }
+    let summary = recording.json("summary");
+    assert_eq!(summary["shared_mapped_bytes"], 5_000_000);
+    let is_heap = |site: &serde_json::Value| site["allocator"] != "mmap_shared" && site["allocator"] != "mmap_file";
+    assert!(summary["sites"].as_array().expect("sites").iter().all(is_heap));
+}
+
+/// What looks `malloc` up by its name, and what `ctypes` calls: every block, at its line.
+#[test]
+fn callers_by_name() {
+    let library = compile_library("cc", "callers.c", &[]);
+    let python = any_python();
+    let recording = Recorder::new(&python, "callers").program("hazards/callers.py").argument(&library).succeed();
+    let observed = recording.observed();
+    for function in ["through_ctypes", "through_dlsym", "through_a_later_library"] {
+        let of = |name: &str| {
+            let sites = observed.in_function(function).filter(|site| site.site.allocator.name() == name);
+            let figures = sites.map(|site| [site.site.allocations, site.site.allocated_bytes, site.site.live_bytes]);
+            figures.fold([0; 3], |sum, more| [0, 1, 2].map(|index| sum[index] + more[index]))
+        };
+        let expected = ([3, 3_000, 0], [1, 40_000, 0], [1, 6_000, 6_000]);
+        assert_eq!((of("malloc"), of("realloc"), of("calloc")), expected, "{function} on {}", python.name());
+    }
+}
+
+/// The same objects with the same sizes, whatever serves the interpreter's domains.
+#[test]
+fn every_allocator_of_the_interpreter() {
+    let python = any_python();
+    for name in ["malloc", "debug", "malloc_debug"] {
+        let recorder = Recorder::new(&python, "pythonmalloc").program("hazards/interpreter_allocator.py");
+        let observed = recorder.variable("PYTHONMALLOC", name).succeed().observed();
+        let found = observed.allocated_in("kept");
+        let size = 1000 + python.bytes_header as i64;
+        assert_eq!((found.live_count, found.live_bytes), (250, 250 * size), "PYTHONMALLOC={name} on {}", python.name());
+    }
 }
 
 #[test]

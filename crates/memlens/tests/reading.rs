@@ -298,6 +298,7 @@ fn summary_json() {
         "pss_peak_bytes": null,
         "recorded_processes": 1,
         "file_mapped_bytes": 12582912,
+        "shared_mapped_bytes": 0,
         "allocations": 1527,
         "frees": 1503,
         "allocated_bytes": 106960752,

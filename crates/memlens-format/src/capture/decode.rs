@@ -81,7 +81,10 @@ impl Decoder {
             Section::Slices => capture.slices = decode_slices(reader, capture.sites.len())?,
             Section::Proportional => capture.meta.pss_peak_bytes = decode_proportional(reader, &mut capture.timeline)?,
             Section::Shortage => capture.meta.shortage = decode_shortage(reader)?,
-            Section::Regions => capture.regions = decode_regions(reader, capture.processes.len())?,
+            Section::Regions => {
+                capture.regions = decode_regions(reader, capture.processes.len())?;
+                capture.meta.shared_mapped_bytes = reader.u64()?;
+            }
             Section::End => {}
         }
         Ok(())
@@ -105,7 +108,10 @@ impl Decoder {
             Section::Slices => capture.slices.clear(),
             Section::Proportional => capture.timeline.iter_mut().for_each(|point| point.pss_bytes = 0),
             Section::Shortage => capture.meta.shortage = None,
-            Section::Regions => capture.regions.clear(),
+            Section::Regions => {
+                capture.regions.clear();
+                capture.meta.shared_mapped_bytes = 0;
+            }
             Section::End => {}
         }
     }
@@ -120,7 +126,7 @@ fn needs(section: Section) -> &'static [Section] {
         Section::Slices => &[Section::Sites],
         Section::Proportional => &[Section::Meta, Section::Timeline],
         Section::Shortage => &[Section::Meta],
-        Section::Regions => &[Section::Processes],
+        Section::Regions => &[Section::Meta, Section::Processes],
         _ => &[],
     }
 }
@@ -142,6 +148,7 @@ fn decode_meta(reader: &mut PayloadReader<'_>) -> Result<Meta, DecodeErrorKind> 
         rss_peak_bytes: reader.u64()?,
         pss_peak_bytes: 0,
         file_mapped_bytes: reader.u64()?,
+        shared_mapped_bytes: 0,
         unseen: Unseen {
             lost_events: reader.u64()?,
             lost_bytes: reader.u64()?,

@@ -26,7 +26,7 @@ prop_compose! {
         signal in any::<Option<i32>>(),
         flags in any::<(bool, bool)>(),
         shortage in prop::option::of(shortage()),
-        pss_peak_bytes in any::<u64>(),
+        [pss_peak_bytes, shared_mapped_bytes] in any::<[u64; 2]>(),
     ) -> Meta {
         let [interpreter, python_version, memlens_version, working_directory, incomplete_reason] = texts;
         Meta {
@@ -45,6 +45,7 @@ prop_compose! {
             rss_peak_bytes: numbers[4],
             pss_peak_bytes,
             file_mapped_bytes: numbers[5],
+            shared_mapped_bytes,
             unseen: Unseen {
                 lost_events: numbers[6],
                 lost_bytes: numbers[7],

@@ -81,6 +81,9 @@ fn write_totals(profile: &Profile, summary: &Summary, options: &Options, out: &m
     row(out, "Live at the end", summary.end_bytes, &format!("in {}", counted(summary.end_count, "block")))?;
     row(out, "Allocated", summary.allocated_bytes, &format!("in {}", counted(summary.allocations, "allocation")))?;
     row(out, "Released", summary.freed_bytes, &format!("in {}", counted(summary.frees, "release")))?;
+    if summary.shared_mapped_bytes > 0 {
+        row(out, "Shared memory", summary.shared_mapped_bytes, "at most, not heap")?;
+    }
     if summary.file_mapped_bytes > 0 {
         row(out, "Mapped files", summary.file_mapped_bytes, "at most, not heap")?;
     }
