@@ -20,12 +20,12 @@
 
 enum {
     MALLOC, CALLOC, REALLOC, REALLOCARRAY, POSIX_MEMALIGN, ALIGNED_ALLOC, MEMALIGN, VALLOC, PVALLOC, MMAP, MREMAP, BRK,
-    MMAP_FILE, ALLOCATORS
+    MMAP_FILE, MMAP_SHARED, ALLOCATORS
 };
 
 static const char *const names[ALLOCATORS] = {
     "malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc",
-    "mmap", "mremap", "brk", "mmap_file",
+    "mmap", "mremap", "brk", "mmap_file", "mmap_shared",
 };
 
 enum { THREADS = 4, SLOTS = 600, ROUNDS = 12, PAGE = 4096 };
@@ -198,6 +198,20 @@ static void run_file_mappings(void) {
     close(file);
 }
 
+/* Memory that has a descriptor: shared it is a class of its own, a private copy is one of a file. */
+static void run_shared_mappings(void) {
+    int memory = memfd_create("shared", 0);
+    if (memory < 0 || ftruncate(memory, 64 * PAGE)) abort();
+    for (int i = 1; i <= 3; i++) {
+        book_allocation(single_books, MMAP_SHARED, (size_t)(7 * i * PAGE));
+        char *mapping = mmap(NULL, (size_t)(7 * i * PAGE), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+        if (i == 1) unmap(mapping, 7 * PAGE, MMAP_SHARED, 1);
+    }
+    book_allocation(single_books, MMAP_FILE, 9 * PAGE);
+    sink = mmap(NULL, 9 * PAGE, PROT_READ, MAP_PRIVATE, memory, 0);
+    close(memory);
+}
+
 static void run_break(void) {
     sbrk(0);
     book_allocation(single_books, BRK, 40 * PAGE);
@@ -285,6 +299,7 @@ void driver_run(int is_on, uint64_t seed) {
         run_mappings();
         run_remappings();
         run_file_mappings();
+        run_shared_mappings();
         run_break();
         run_failures();
         run_library();

@@ -15,7 +15,7 @@ use crate::process_memory::ProcessMemory;
 use crate::stack::{Lines, Stack};
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::thread_name::{self, ThreadName};
-use crate::{connect, event, hook_python, python, real, thread};
+use crate::{connect, event, hook_python, hook_static, python, real, region, thread};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
@@ -403,6 +403,7 @@ fn start_in_child() {
     // SAFETY: the STARTING state lets no other thread in, and those that held the lock stayed in the parent.
     unsafe { COLD.reset(None) };
     LIVE.clear();
+    hook_static::begin_in_child();
     CODE_EPOCH.fetch_add(1, Relaxed);
     // SAFETY: errno is the thread's own.
     let errno = unsafe { &mut *libc::__errno_location() };
@@ -415,8 +416,19 @@ fn start_in_child() {
     thread.inside = OUTSIDE;
 }
 
+/// The process exits in an orderly way. Not so if it does while this thread is inside, in a signal handler: then the lock may be held.
+pub fn exit() {
+    let thread = Handle::current().state();
+    if STATE.load(Relaxed) == RECORDING && thread.inside == OUTSIDE {
+        thread.inside = IN_RECORDER;
+        with_cold(region::look_at_all);
+        thread.inside = OUTSIDE;
+    }
+    say_if_collector_died();
+}
+
 /// If the collector is gone, nobody will report: say so, once.
-pub fn say_if_collector_died() {
+fn say_if_collector_died() {
     if !matches!(STATE.load(Relaxed), RECORDING) {
         return;
     }

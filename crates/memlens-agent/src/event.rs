@@ -13,6 +13,7 @@ use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V313Free
 use memlens_format::Allocator;
 use memlens_recorder::lane::Lane;
 use memlens_recorder::live_table::Taken;
+use memlens_recorder::mappings::Class;
 
 /// The events of one version.
 pub struct Events {
@@ -517,23 +518,32 @@ pub fn put_back(thread: &mut Thread, address: usize, taken: Taken) {
 }
 
 /// Figures of a mapping: `bytes` and `blocks` of `owner` are gone.
-pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, blocks: i32, is_file: bool) {
+pub fn unmapped(writer: &'static Writer, owner: u32, here: u32, bytes: u64, blocks: i32, class: Class) {
     let has_room = make_room(writer, owner) && make_room(writer, here);
-    if !has_room || !writer.lane.released(owner, here, bytes, blocks, false, !is_file) {
+    if !has_room || !writer.lane.released(owner, here, bytes, blocks, false, class == Class::Heap) {
         lost(0);
     }
-    if is_file {
-        agent::header().file_mapped_bytes.fetch_sub(bytes as i64, Relaxed);
-    }
+    count_mapped(class, -(bytes as i64));
 }
 
 /// Figures of a mapping: it is new.
-pub fn mapped(writer: &'static Writer, site: u32, bytes: u64, is_file: bool) {
-    if !make_room(writer, site) || !writer.lane.allocated(site, bytes, !is_file) {
+pub fn mapped(writer: &'static Writer, site: u32, bytes: u64, class: Class) {
+    if !make_room(writer, site) || !writer.lane.allocated(site, bytes, class == Class::Heap) {
         lost(bytes as usize);
     }
-    if is_file {
-        agent::header().file_mapped_bytes.fetch_add(bytes as i64, Relaxed);
+    count_mapped(class, bytes as i64);
+}
+
+/// The totals of mappings that are not heap.
+fn count_mapped(class: Class, change: i64) {
+    let header = agent::header();
+    match class {
+        Class::Heap => {}
+        Class::File => _ = header.file_mapped_bytes.fetch_add(change, Relaxed),
+        Class::Shared => {
+            let now = header.shared_mapped_bytes.fetch_add(change, Relaxed) + change;
+            header.shared_mapped_peak.fetch_max(now, Relaxed);
+        }
     }
 }
 

@@ -9,10 +9,11 @@ use crate::hook_c::{release, resize};
 use crate::library::{File, LONGEST_NAME, Library, Table, unloaded};
 use crate::python;
 use crate::redirect::{Function, MAX_FUNCTIONS, redirect};
+use crate::region;
 use crate::thread::{IN_ALLOCATOR, OUTSIDE};
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use memlens_format::Allocator;
 
@@ -196,13 +197,16 @@ fn each_wanted(string: &[u8], mut visit: impl FnMut(usize, usize)) {
     look_for(&DUCKDB, duckdb_hook);
 }
 
-/// Callers of `mmap` that were looked up: the address and, in the lowest byte, which of [`LIBRARIES`] it belongs to as an allocator, counted
-/// from 1, or 0.
+/// Callers of `mmap` that were looked up: the address and, in the lowest byte, which of [`LIBRARIES`] it belongs to, counted
+/// from 1, or 0; with [`IS_ALLOCATOR`] if it is part of an allocator that is redirected.
 static CALLERS: [AtomicUsize; MAX_CALLERS] = [const { AtomicUsize::new(0) }; MAX_CALLERS];
 const MAX_CALLERS: usize = 256;
+const IS_ALLOCATOR: usize = 0x80;
 /// Where the libraries begin that were looked at and, in the lowest byte, whether they were redirected.
 static LIBRARIES: [AtomicUsize; MAX_LIBRARIES] = [const { AtomicUsize::new(0) }; MAX_LIBRARIES];
-const MAX_LIBRARIES: usize = 128;
+const MAX_LIBRARIES: usize = IS_ALLOCATOR - 1;
+/// Their numbers as owners of [regions](crate::region), plus 1; 0 of those that were not asked for it.
+static REGIONS: [AtomicU8; MAX_LIBRARIES] = [const { AtomicU8::new(0) }; MAX_LIBRARIES];
 /// The sites from which their allocators mapped first.
 static BEGINNINGS: [AtomicU32; MAX_LIBRARIES] = [const { AtomicU32::new(0) }; MAX_LIBRARIES];
 /// [`unloaded`] when all that was entered.
@@ -210,30 +214,60 @@ static UNLOADED: AtomicU64 = AtomicU64::new(0);
 /// One thread at a time looks at libraries.
 static IS_LOOKING: AtomicBool = AtomicBool::new(false);
 
-/// An allocator that is redirected.
-#[derive(Clone, Copy)]
-pub struct Redirected(&'static AtomicU32);
+/// The sites of one recording mean nothing in another: no site, so that none of these begins there.
+const BEGUN_ELSEWHERE: u32 = u32::MAX;
 
-impl Redirected {
-    /// Whether a mapping from this site is how the allocator begins: the first, and what the same line asks for. Any other was asked for by a
-    /// call that did not pass the hooks, for the compiler had it in line, and must be counted.
+/// A forked child: whoever was looking at a library stayed in the parent, and its recording has regions and sites of its own.
+pub fn begin_in_child() {
+    IS_LOOKING.store(false, Relaxed);
+    REGIONS.iter().for_each(|place| place.store(0, Relaxed));
+    BEGINNINGS.iter().filter(|place| place.load(Relaxed) != 0).for_each(|place| place.store(BEGUN_ELSEWHERE, Relaxed));
+}
+
+/// Who calls `mmap`.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    address: usize,
+    /// Index into [`LIBRARIES`].
+    library: usize,
+    is_allocator: bool,
+}
+
+impl Caller {
+    /// Whether it is a redirected allocator, and a mapping from this site is how that begins: the first, and what the same line asks for. Any other
+    /// was asked for by a call that did not pass the hooks, for the compiler had it in line, and must be counted.
     pub fn begins_at(self, site: u32) -> bool {
-        self.0.compare_exchange(0, site, Relaxed, Relaxed).map_or_else(|first| first == site, |_| true)
+        let Some(beginning) = BEGINNINGS.get(self.library).filter(|_| self.is_allocator) else { return false };
+        beginning.compare_exchange(0, site, Relaxed, Relaxed).map_or_else(|first| first == site, |_| true)
+    }
+
+    /// The number of its library as an owner of regions, or [`region::NONE`].
+    pub fn region(self) -> u8 {
+        let Some(place) = REGIONS.get(self.library) else { return region::NONE };
+        if place.load(Relaxed) == 0 {
+            let of_library =
+                |library: &Library| if is_interpreter(library) { region::NONE } else { region::number_of(library) };
+            let number = Library::holding(self.address).as_ref().map_or(region::NONE, of_library);
+            place.store(number + 1, Relaxed);
+        }
+        place.load(Relaxed).saturating_sub(1)
     }
 }
 
-/// The allocator that calls `mmap`, by the address to which that will return; `None` if it is none that is redirected. Redirects the functions
-/// of the library that holds the caller, if it has such, when that is seen first.
+/// The library code that calls `mmap`, by the address to which that will return; `None` if it is in none. Redirects the functions
+/// of the library, if it has such, when that is seen first.
 ///
 /// Costs a dozen loads and what `dl_iterate_phdr` costs for one library; beside a system call.
-pub fn caller_of_mmap(caller: usize) -> Option<Redirected> {
+pub fn caller_of_mmap(address: usize) -> Option<Caller> {
     let count = unloaded();
     if UNLOADED.swap(count, Relaxed) != count {
         CALLERS.iter().chain(&LIBRARIES).for_each(|place| place.store(0, Relaxed));
         BEGINNINGS.iter().for_each(|place| place.store(0, Relaxed));
+        REGIONS.iter().for_each(|place| place.store(0, Relaxed));
     }
-    let number = known(&CALLERS, caller).map_or_else(|| look_up(caller), |(_, number)| number);
-    BEGINNINGS.get(number.checked_sub(1)?).map(Redirected)
+    let number = known(&CALLERS, address).map_or_else(|| look_up(address), |(_, number)| number);
+    let library = (number & !IS_ALLOCATOR).checked_sub(1)?;
+    Some(Caller { address, library, is_allocator: number & IS_ALLOCATOR != 0 })
 }
 
 /// Where in the table an address is, and what the table says of it.
@@ -258,26 +292,28 @@ fn look_up(caller: usize) -> usize {
     // SAFETY: errno is the thread's own.
     let errno = unsafe { &mut *libc::__errno_location() };
     let saved = *errno;
-    let number = Library::holding(caller).and_then(|library| number_of_allocator(&library, caller)).unwrap_or(0);
+    let number = Library::holding(caller).and_then(|library| number_of(&library, caller)).unwrap_or(0);
     enter_known(&CALLERS, caller, number);
     *errno = saved;
     IS_LOOKING.store(false, Release);
     number
 }
 
-/// Which of [`LIBRARIES`] the caller belongs to as an allocator, counted from 1; `None` if it is something else.
-fn number_of_allocator(library: &Library, caller: usize) -> Option<usize> {
-    if matches!(known(&LIBRARIES, library.base), Some((_, 0))) || is_interpreter(library) {
-        return None;
-    }
-    let mut file = library.open()?;
-    let table = file.symbols()?;
-    if known(&LIBRARIES, library.base).is_none() {
-        let is_redirected = redirect_all(library, &mut file, table);
+/// What [`CALLERS`] is to say of a caller. Looks at the library if that was not done before.
+fn number_of(library: &Library, caller: usize) -> Option<usize> {
+    let entry = known(&LIBRARIES, library.base);
+    let may_have_allocator = !matches!(entry, Some((_, 0))) && !is_interpreter(library);
+    let mut file = if may_have_allocator { library.open() } else { None };
+    let table = file.as_ref().and_then(File::symbols);
+    let mut symbols = file.as_mut().zip(table);
+    if entry.is_none() {
+        let is_redirected = symbols.as_mut().is_some_and(|(file, table)| redirect_all(library, file, *table));
         enter_known(&LIBRARIES, library.base, usize::from(is_redirected));
     }
-    let (at, _) = known(&LIBRARIES, library.base).filter(|(_, is_redirected)| *is_redirected == 1)?;
-    is_allocators_name(&file.name_of(table, caller - library.base)).then_some(at + 1)
+    let (at, is_redirected) = known(&LIBRARIES, library.base)?;
+    let is_inside = |(file, table): (&mut File, Table)| is_allocators_name(&file.name_of(table, caller - library.base));
+    let is_allocator = is_redirected == 1 && symbols.is_some_and(is_inside);
+    Some((at + 1) | if is_allocator { IS_ALLOCATOR } else { 0 })
 }
 
 /// The interpreter has a mimalloc of its own (3.13 and newer), which its memory domains lead to.

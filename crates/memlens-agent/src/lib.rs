@@ -5,7 +5,7 @@
 //! or flushed, and what was known survives any way to die.
 //!
 //! - [`hook_c`], [`hook_mapping`], [`hook_python`]: the entry points, each a few lines around the real function;
-//! - [`hook_static`]: the same for allocators that are part of a library; [`library`], [`redirect`], [`instruction`]: how they are got at;
+//! - [`hook_static`]: the same for allocators that are part of a library; [`library`], [`redirect`], [`instruction`]: how they are got at; [`region`]: what libraries map otherwise;
 //! - [`event`]: an allocation or a release, from the moment that its block is known;
 //! - [`stack`]: which frames are running, at a cost of what changed since the last event; [`switch`]: when none is;
 //! - [`agent`]: the one global state; [`thread`]: the state of each thread; [`lock`];
@@ -31,6 +31,7 @@ mod process_memory;
 mod python;
 mod real;
 mod redirect;
+mod region;
 mod stack;
 mod switch;
 mod thread;
@@ -51,7 +52,7 @@ static CONSTRUCTOR: extern "C" fn() = {
 #[unsafe(link_section = ".fini_array")]
 static DESTRUCTOR: extern "C" fn() = {
     extern "C" fn destructor() {
-        agent::say_if_collector_died();
+        agent::exit();
     }
     destructor
 };

@@ -61,10 +61,15 @@ impl Library {
         address.checked_sub(self.text).is_some_and(|at| at <= self.text_bytes && bytes <= self.text_bytes - at)
     }
 
+    /// The path of its file; `None` of the program itself. The loader keeps it as long as the library is loaded.
+    pub fn path(&self) -> Option<&CStr> {
+        // SAFETY: the loader's name of a library that is loaded, for code of it has called us.
+        Some(unsafe { CStr::from_ptr(self.name) }).filter(|path| !path.is_empty())
+    }
+
     /// Opens its file.
     pub fn open(&self) -> Option<File> {
-        // SAFETY: the loader's name of a library that is loaded, for code of it has called us; the other is a constant.
-        let path = unsafe { if *self.name == 0 { c"/proc/self/exe" } else { CStr::from_ptr(self.name) } };
+        let path = self.path().unwrap_or(c"/proc/self/exe");
         // SAFETY: a path, and a read-only descriptor that closes itself.
         let descriptor = unsafe {
             libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0)

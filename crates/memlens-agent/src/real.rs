@@ -142,6 +142,8 @@ real_functions! {
     pvalloc(size: usize) -> *mut c_void, or NULL;
     /// The real `mmap`.
     mmap(address: *mut c_void, length: usize, protection: c_int, flags: c_int, descriptor: c_int, offset: i64) -> *mut c_void, or libc::MAP_FAILED;
+    /// The real `madvise`.
+    madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int, or -1;
     /// The real `munmap`.
     munmap(address: *mut c_void, length: usize) -> c_int, or -1;
     /// The real `mremap`.

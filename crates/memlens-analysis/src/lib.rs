@@ -23,7 +23,7 @@ pub use growth::{LineGrowth, growth};
 pub use lines::{FileLines, FunctionLines, LineFigures, LineQuery, Lines, Scope};
 pub use memlens_format::{
     Allocator,
-    capture::{Capture, Meta, NodeId, Point, Process, Release, Shortage, Site, Slice},
+    capture::{Capture, Meta, NodeId, Point, Process, Region, Release, Shortage, Site, Slice},
 };
 pub use origin::Origin;
 pub use pattern::Pattern;
@@ -33,5 +33,5 @@ pub use profile::{
 };
 pub use selection::{ProcessPattern, select_processes};
 pub use stacks::{Measure, StackBytes};
-pub use summary::{LineShare, Summary};
+pub use summary::{LibraryShare, LineShare, Summary};
 pub use tree::{CallTree, TreeNode};

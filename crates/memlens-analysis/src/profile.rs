@@ -5,7 +5,7 @@ use crate::walk::Callees;
 use foldhash::fast::RandomState;
 use memlens_format::Allocator;
 use memlens_format::capture::{
-    Capture, Change, Frame, Meta, Node, NodeId, Point, Process, Release, Site, SiteId, Slice,
+    Capture, Change, Frame, Meta, Node, NodeId, Point, Process, Region, Release, Site, SiteId, Slice,
 };
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -85,6 +85,7 @@ pub struct Profile {
     releases: Vec<Release>,
     slices: Vec<Slice>,
     timeline: Vec<Point>,
+    regions: Vec<Region>,
 }
 
 /// Frames of a very deep stack that a [`BriefStack`] keeps: the innermost.
@@ -125,6 +126,7 @@ impl Profile {
             recorded_processes: capture.processes.len(),
             processes: capture.processes,
             timeline: capture.timeline,
+            regions: capture.regions,
         }
     }
 
@@ -197,6 +199,11 @@ impl Profile {
     /// The whole program over time.
     pub fn timeline(&self) -> &[Point] {
         &self.timeline
+    }
+
+    /// What libraries mapped by themselves, each process its own.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
     }
 
     /// A line's function.

@@ -1,5 +1,6 @@
 //! Some processes of a recording, as if only they had been recorded.
 use crate::pattern::Pattern;
+use memlens_format::Allocator;
 use memlens_format::capture::{Capture, Point, Process, Site, SiteId};
 use std::collections::HashMap;
 
@@ -46,6 +47,8 @@ pub fn select_processes(mut capture: Capture, is_kept: impl Fn(&Process) -> bool
     retain_marked(&mut capture.processes, &kept);
     retain_marked(&mut capture.sites, &kept_sites);
     capture.releases.retain(|release| kept[release.process as usize]);
+    capture.regions.retain(|region| kept[region.process as usize]);
+    capture.regions.iter_mut().for_each(|region| region.process = new_process[region.process as usize]);
     capture.sites.iter_mut().for_each(|site| site.process = new_process[site.process as usize]);
     capture.releases.iter_mut().for_each(|release| release.process = new_process[release.process as usize]);
     for slice in &mut capture.slices {
@@ -121,8 +124,12 @@ fn place_peak(capture: &mut Capture) {
         }
     }
     meta.pss_peak_bytes = 0;
-    let mapped = capture.sites.iter().filter(|site| !site.allocator.is_heap());
-    meta.file_mapped_bytes = mapped.fold(0u64, |sum, site| sum.saturating_add(site.peak_bytes));
+    let mapped = |allocator: Allocator| {
+        let sites = capture.sites.iter().filter(|site| site.allocator == allocator);
+        sites.fold(0u64, |sum, site| sum.saturating_add(site.peak_bytes))
+    };
+    meta.file_mapped_bytes = mapped(Allocator::MmapFile);
+    meta.shared_mapped_bytes = mapped(Allocator::MmapShared);
 }
 
 #[cfg(test)]

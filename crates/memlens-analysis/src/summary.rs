@@ -1,6 +1,7 @@
 //! Who held the memory at the peak, and the totals.
 use crate::profile::{LineId, Profile, StackSite};
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// The first answer about a recording. Figures are of the heap; file-backed mappings stand apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,21 @@ pub struct Summary {
     pub own_lines: Vec<LineShare>,
     /// File-backed mappings live at the peak.
     pub file_mapped_bytes: u64,
+    /// The most shared memory that was mapped.
+    pub shared_mapped_bytes: u64,
+    /// What libraries mapped by themselves, largest first: part of the heap, but seen by region only.
+    pub libraries: Vec<LibraryShare>,
+}
+
+/// What one library mapped by itself. Of several processes the sums of what each had at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryShare {
+    /// Path of its file.
+    pub library: String,
+    /// The most that was mapped at a time.
+    pub mapped_bytes: u64,
+    /// The most of it that was seen to be resident; 0 where it is not known.
+    pub resident_bytes: u64,
 }
 
 /// What one of the user's own lines held at the peak, with what it called in libraries.
@@ -61,6 +77,8 @@ impl Summary {
             own_lines: own_lines(profile, &sites),
             sites,
             file_mapped_bytes: meta.file_mapped_bytes,
+            shared_mapped_bytes: meta.shared_mapped_bytes,
+            libraries: libraries(profile),
         };
         summary.add_totals(profile);
         summary
@@ -79,6 +97,23 @@ impl Summary {
             add(&mut self.freed_bytes, release.bytes);
         }
     }
+}
+
+fn libraries(profile: &Profile) -> Vec<LibraryShare> {
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for region in profile.regions() {
+        let (mapped, resident) = sums.entry(&region.library).or_default();
+        *mapped = mapped.saturating_add(region.mapped_bytes);
+        *resident = resident.saturating_add(region.resident_bytes);
+    }
+    let share = |(library, (mapped_bytes, resident_bytes)): (&str, _)| LibraryShare {
+        library: library.to_owned(),
+        mapped_bytes,
+        resident_bytes,
+    };
+    let mut libraries: Vec<LibraryShare> = sums.into_iter().map(share).collect();
+    libraries.sort_by_key(|share| Reverse(share.mapped_bytes));
+    libraries
 }
 
 fn own_lines(profile: &Profile, sites: &[StackSite]) -> Vec<LineShare> {

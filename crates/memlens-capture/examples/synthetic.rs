@@ -167,7 +167,18 @@ fn synthetic() -> Capture {
         peak_bytes,
         rss_peak_bytes: peak_bytes * 5 / 4,
     };
-    Capture { meta, processes: vec![process], strings, frames, nodes, sites, releases, slices, timeline }
+    Capture {
+        meta,
+        processes: vec![process],
+        strings,
+        frames,
+        nodes,
+        sites,
+        releases,
+        slices,
+        timeline,
+        regions: Vec::new(),
+    }
 }
 
 fn milliseconds(times: usize, mut work: impl FnMut()) -> f64 {

@@ -208,7 +208,7 @@ impl Salvage {
     fn missing(&self) -> Vec<Section> {
         let is_missing = |section: &Section| match section {
             // Captures from before it was written have none.
-            Section::End | Section::Shortage | Section::Proportional => false,
+            Section::End | Section::Shortage | Section::Proportional | Section::Regions => false,
             Section::Slices if self.skipped_slices => false,
             section => !self.decoder.has(*section),
         };

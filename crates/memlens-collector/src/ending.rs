@@ -3,7 +3,7 @@ use crate::assembly::Assembler;
 use crate::session::Closed;
 use crate::slice_log::SliceLog;
 use crate::timeline::Timeline;
-use memlens_format::capture::{Capture, Meta, Process};
+use memlens_format::capture::{Capture, Meta, Process, Region};
 
 /// The parts.
 pub struct Ending {
@@ -44,6 +44,7 @@ pub fn assemble(ending: Ending) -> Capture {
         releases: tables.releases,
         slices: tables.slices,
         timeline: timeline.into_points(),
+        regions: regions(&kept),
     }
 }
 
@@ -72,9 +73,18 @@ fn processes(kept: &[&Closed], root_pid: u32, meta: &Meta) -> Vec<Process> {
     kept.iter().map(|session| session.process.clone()).collect()
 }
 
+/// What libraries mapped by themselves, each process its own.
+fn regions(kept: &[&Closed]) -> Vec<Region> {
+    let of_process = |(process, session): (u32, &&Closed)| {
+        session.regions.clone().into_iter().map(move |region| Region { process, ..region }).collect::<Vec<Region>>()
+    };
+    (0..).zip(kept).flat_map(of_process).collect()
+}
+
 fn add_to_meta(meta: &mut Meta, kept: &[&Closed]) {
     for session in kept {
         meta.file_mapped_bytes += session.file_mapped_bytes;
+        meta.shared_mapped_bytes += session.shared_mapped_bytes;
         meta.overhead_ns += session.overhead_ns;
         meta.unseen.lost_events += session.unseen.lost_events;
         meta.unseen.lost_bytes += session.unseen.lost_bytes;

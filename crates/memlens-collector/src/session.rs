@@ -9,7 +9,7 @@ use crate::shared_view::SharedView;
 use crate::sharing::{Found, Resident};
 use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
-use memlens_format::capture::{Process, Unseen};
+use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
     Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK, STATUS_OFF,
     is_release,
@@ -117,6 +117,8 @@ pub struct Closed {
     pub peak_time_ns: u64,
     /// Largest live total of file-backed mappings seen.
     pub file_mapped_bytes: u64,
+    /// Largest total of mapped shared memory.
+    pub shared_mapped_bytes: u64,
     /// What could not be seen.
     pub unseen: Unseen,
     /// See [`Header::overhead_ns`].
@@ -125,6 +127,8 @@ pub struct Closed {
     pub incomplete_reason: String,
     /// The last allocation that was refused.
     pub refusal: Option<Refusal>,
+    /// What libraries mapped by themselves.
+    pub regions: Vec<Region>,
 }
 
 impl Session {
@@ -273,9 +277,11 @@ impl Session {
             is_replaced,
             peak_time_ns: self.peak_time_ns(peak, peak_bytes, end_ns),
             file_mapped_bytes: self.file_mapped_peak.max(header.file_mapped_bytes.load(Relaxed)).max(0) as u64,
+            shared_mapped_bytes: header.shared_mapped_peak.load(Relaxed).max(0) as u64,
             unseen: unseen(header),
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),
+            regions: if is_ready { self.view.regions() } else { Vec::new() },
             refusal: is_ready.then(|| Refusal::read(&self.view)).flatten(),
         }
     }

@@ -4,9 +4,11 @@
 //! damage.
 use crate::Error;
 use crate::mapping::{Mapping, Record};
+use memlens_format::capture::Region;
 use memlens_format::shared::{
-    CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, MAX_LANES, NODE_CHUNKS, NODES_PER_CHUNK,
-    NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord, Text,
+    CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, LibraryRecord, MAX_LANES, MAX_LIBRARIES,
+    NODE_CHUNKS, NODES_PER_CHUNK, NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord,
+    Text,
 };
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -104,6 +106,27 @@ impl SharedView {
         }
         self.mapping.copy_bytes(text.offset.load(Relaxed), bytes, target)?;
         Some(width)
+    }
+
+    /// What libraries mapped by themselves, each with process 0.
+    pub fn regions(&self) -> Vec<Region> {
+        let header = self.header();
+        let records = &header.libraries[..count(&header.library_count, MAX_LIBRARIES)];
+        let mapped = records.iter().filter(|record| record.peak_bytes.load(Relaxed) > 0);
+        mapped.map(|record| self.region(record)).collect()
+    }
+
+    fn region(&self, record: &LibraryRecord) -> Region {
+        let mut path = Vec::new();
+        let is_read = self.copy_text(&record.path, &mut path).is_some();
+        let library = if is_read { String::from_utf8_lossy(&path).into_owned() } else { String::new() };
+        let (mapped_bytes, resident_bytes) = (&record.peak_bytes, &record.resident_bytes);
+        Region {
+            process: 0,
+            library,
+            mapped_bytes: mapped_bytes.load(Relaxed),
+            resident_bytes: resident_bytes.load(Relaxed),
+        }
     }
 
     /// Live heap now, over all lanes; while the program runs, up to 4 KiB a lane behind.

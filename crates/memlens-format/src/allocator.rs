@@ -41,11 +41,13 @@ pub enum Allocator {
     Jemalloc = 16,
     /// A mimalloc that is part of a library.
     Mimalloc = 17,
+    /// An `mmap` of shared memory (`shm_open`, `memfd_create`): a class of its own, neither file nor heap.
+    MmapShared = 18,
 }
 
 impl Allocator {
     /// Every allocator, in the order of its discriminant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malloc,
         Self::Calloc,
         Self::Realloc,
@@ -64,6 +66,7 @@ impl Allocator {
         Self::MmapFile,
         Self::Jemalloc,
         Self::Mimalloc,
+        Self::MmapShared,
     ];
 
     /// The allocator with this discriminant, or `None` for a number that no released version wrote.
@@ -92,12 +95,13 @@ impl Allocator {
             Self::MmapFile => "mmap_file",
             Self::Jemalloc => "jemalloc",
             Self::Mimalloc => "mimalloc",
+            Self::MmapShared => "mmap_shared",
         }
     }
 
-    /// Whether its blocks count as heap. A file-backed mapping never does.
+    /// Whether its blocks count as heap. A file-backed mapping and shared memory never do.
     pub fn is_heap(self) -> bool {
-        self != Self::MmapFile
+        !matches!(self, Self::MmapFile | Self::MmapShared)
     }
 }
 
@@ -111,6 +115,6 @@ mod tests {
             assert_eq!(allocator as usize, index);
             assert_eq!(Allocator::from_u8(index as u8), Some(allocator));
         }
-        assert_eq!(Allocator::from_u8(18), None);
+        assert_eq!(Allocator::from_u8(19), None);
     }
 }

@@ -51,6 +51,8 @@ pub struct Capture {
     pub slices: Vec<Slice>,
     /// The whole program over time, in order of time.
     pub timeline: Vec<Point>,
+    /// What libraries mapped by themselves.
+    pub regions: Vec<Region>,
 }
 
 /// What was recorded, how, and what was not seen.
@@ -86,6 +88,8 @@ pub struct Meta {
     pub pss_peak_bytes: u64,
     /// Largest live total of file-backed mappings, never part of the heap.
     pub file_mapped_bytes: u64,
+    /// Largest total of mapped shared memory, neither file nor heap; the sum over the processes, each of which counts what it maps.
+    pub shared_mapped_bytes: u64,
     /// What could not be seen.
     pub unseen: Unseen,
     /// Estimated time that recording took; 0 where it is not known.
@@ -152,6 +156,19 @@ pub struct Process {
     pub peak_bytes: u64,
     /// Largest resident set, memlens' own tables left out.
     pub rss_peak_bytes: u64,
+}
+
+/// Memory that a library mapped by itself and may have served blocks from that were not seen: sites have its mappings, not its blocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Region {
+    /// Index into [`Capture::processes`].
+    pub process: u32,
+    /// Path of the library's file.
+    pub library: String,
+    /// The most that was mapped at a time.
+    pub mapped_bytes: u64,
+    /// The most of it that was seen to be resident; 0 where it is not known.
+    pub resident_bytes: u64,
 }
 
 /// A line of a function.

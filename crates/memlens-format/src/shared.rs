@@ -30,7 +30,7 @@ use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::R
 /// `b"MLENSSHM"`, little-endian: the first eight bytes of the file, written by the agent when the tables are ready.
 pub const SHARED_MAGIC: u64 = u64::from_le_bytes(*b"MLENSSHM");
 /// Version of this layout. Agent and collector come from one build; a difference means a mixed installation.
-pub const SHARED_VERSION: u32 = 2;
+pub const SHARED_VERSION: u32 = 3;
 
 /// Records in one chunk of nodes.
 pub const NODES_PER_CHUNK: usize = 4096;
@@ -46,6 +46,8 @@ pub const SITE_CHUNKS: usize = 4096;
 pub const CODE_CHUNKS: usize = 256;
 /// Most lanes.
 pub const MAX_LANES: usize = 1024;
+/// Most [`LibraryRecord`]s. What further libraries map is added to the last.
+pub const MAX_LIBRARIES: usize = 64;
 
 /// [`SiteRecord::kind`] of a place where blocks are released. In its [`Counters`], `count` and `bytes` are what was released
 /// here, whoever allocated it; the other figures stay 0. Any other kind is an [`crate::Allocator`] discriminant.
@@ -133,6 +135,10 @@ pub struct Header {
     pub overhead_ns: AtomicU64,
     /// Live bytes of file-backed mappings.
     pub file_mapped_bytes: AtomicI64,
+    /// Live bytes of mapped shared memory.
+    pub shared_mapped_bytes: AtomicI64,
+    /// The largest that was.
+    pub shared_mapped_peak: AtomicI64,
 
     /// Allocations that were refused: the allocator had no memory.
     pub refused_count: AtomicU64,
@@ -142,8 +148,10 @@ pub struct Header {
     pub refused_time_ns: AtomicU64,
     /// Where the first of the last burst was: a site, or 0.
     pub refused_site: AtomicU32,
-    /// Unused, 0.
-    pub reserved: AtomicU32,
+    /// Libraries in use.
+    pub library_count: AtomicU32,
+    /// Libraries that map memory themselves.
+    pub libraries: [LibraryRecord; MAX_LIBRARIES],
 
     /// Offsets of the chunks.
     pub node_chunks: [AtomicU64; NODE_CHUNKS],
@@ -203,6 +211,22 @@ pub struct Text {
     pub length: AtomicU32,
     /// Bytes a code point: 1 is Latin-1, 2 is UCS-2, 4 is UCS-4, native order.
     pub width: AtomicU32,
+}
+
+/// What a library has mapped by itself, anonymously: regions out of which it may serve blocks that nobody sees.
+#[repr(C)]
+pub struct LibraryRecord {
+    /// The path of its file, as bytes of width 1.
+    pub path: Text,
+    /// What is mapped now.
+    pub live_bytes: AtomicU64,
+    /// The most that was mapped at a time.
+    pub peak_bytes: AtomicU64,
+    /// The most of it that was seen to be resident; 0 if nobody looked. The agent looks (`mincore`) when what is mapped has grown by a
+    /// sixteenth since the last look, and when the program exits.
+    pub resident_bytes: AtomicU64,
+    /// What was mapped at the last look.
+    pub looked_bytes: AtomicU64,
 }
 
 /// The head of a lane.

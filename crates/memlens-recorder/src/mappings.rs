@@ -7,6 +7,17 @@ use core::ptr::NonNull;
 /// Most ranges: what Linux allows a process by default (`vm.max_map_count` is 65,530).
 const CAPACITY: usize = 1 << 16;
 
+/// What a mapping is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Anonymous memory. The first, so that zeros are valid.
+    Heap,
+    /// A file's pages.
+    File,
+    /// Memory that processes share under a name or a descriptor (`shm_open`, `memfd_create`).
+    Shared,
+}
+
 /// One range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -16,8 +27,10 @@ pub struct Mapping {
     pub end: usize,
     /// The site that mapped it.
     pub site: u32,
-    /// File-backed: not heap.
-    pub is_file: bool,
+    /// What it is.
+    pub class: Class,
+    /// The library that mapped it for itself, by the agent's number; 0 if there is none.
+    pub library: u8,
 }
 
 /// What [`Mappings::remove`] took away.
@@ -29,8 +42,8 @@ pub struct Removed {
     pub bytes: u64,
     /// Blocks that are gone: 1 for a whole range, 0 for its edge, -1 for a hole that made two of one.
     pub blocks: i32,
-    /// File-backed: not heap.
-    pub is_file: bool,
+    /// What it is.
+    pub class: Class,
 }
 
 /// The ranges, sorted, without overlaps. Call it under the lock.
@@ -46,8 +59,14 @@ impl Mappings {
         Some(Self { ranges: unsafe { private_array(memory, CAPACITY)? }, length: 0 })
     }
 
-    fn ranges(&mut self) -> &mut [Mapping] {
+    /// All of them.
+    pub fn ranges(&self) -> &[Mapping] {
         // SAFETY: `length` never exceeds CAPACITY, and `self` is the only owner.
+        unsafe { core::slice::from_raw_parts(self.ranges.as_ptr(), self.length) }
+    }
+
+    fn ranges_mut(&mut self) -> &mut [Mapping] {
+        // SAFETY: as above.
         unsafe { core::slice::from_raw_parts_mut(self.ranges.as_ptr(), self.length) }
     }
 
@@ -59,26 +78,30 @@ impl Mappings {
         let at = self.ranges().partition_point(|range| range.start < mapping.start);
         self.length += 1;
         let last = self.length - 1;
-        let ranges = self.ranges();
+        let ranges = self.ranges_mut();
         ranges.copy_within(at..last, at + 1);
         ranges[at] = mapping;
         true
     }
 
-    /// Whether the range that holds this address is file-backed.
-    pub fn is_file(&mut self, address: usize) -> bool {
+    /// The first range that holds this address or lies behind it.
+    pub fn first_from(&self, address: usize) -> Option<Mapping> {
         let ranges = self.ranges();
-        let at = ranges.partition_point(|range| range.end <= address);
-        ranges.get(at).is_some_and(|range| range.start <= address && range.is_file)
+        ranges.get(ranges.partition_point(|range| range.end <= address)).copied()
+    }
+
+    /// The range that holds this address.
+    pub fn holding(&self, address: usize) -> Option<Mapping> {
+        self.first_from(address).filter(|range| range.start <= address)
     }
 
     /// Takes `[start, end)` out of the first range that it touches; `None` when it touches none (any more).
     pub fn remove(&mut self, start: usize, end: usize) -> Option<Removed> {
-        let ranges = self.ranges();
+        let ranges = self.ranges_mut();
         let at = ranges.partition_point(|range| range.end <= start);
         let range = *ranges.get(at).filter(|range| range.start < end)?;
         let (from, to) = (range.start.max(start), range.end.min(end));
-        let removed = |blocks| Removed { site: range.site, bytes: (to - from) as u64, blocks, is_file: range.is_file };
+        let removed = |blocks| Removed { site: range.site, bytes: (to - from) as u64, blocks, class: range.class };
         match (range.start < from, to < range.end) {
             (false, false) => {
                 ranges.copy_within(at + 1.., at);
@@ -134,7 +157,7 @@ mod tests {
             }
             assert_eq!(gone, expected);
             if random(2) == 0 {
-                assert!(mappings.insert(Mapping { start, end, site, is_file: false }));
+                assert!(mappings.insert(Mapping { start, end, site, class: Class::Heap, library: 0 }));
                 model.extend((start..end).map(|page| (page, site)));
             }
             let mut pages: Vec<(usize, u32)> = mappings

@@ -6,8 +6,8 @@
 //! parsers like their nesting.
 use crate::Sources;
 use memlens_analysis::{
-    BriefStack, CallTree, Figures, FileLines, FunctionLines, INNER_FRAMES, LineFigures, LineId, Lines, Meta, Profile,
-    Shortage, Site, StackSite, Summary,
+    BriefStack, CallTree, Figures, FileLines, FunctionLines, INNER_FRAMES, LibraryShare, LineFigures, LineId, Lines,
+    Meta, Profile, Shortage, Site, StackSite, Summary,
 };
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -149,11 +149,13 @@ fn summary_fields(profile: &Profile, summary: &Summary) -> Value {
         "pss_peak_bytes": known(meta.pss_peak_bytes),
         "recorded_processes": profile.recorded_processes(),
         "file_mapped_bytes": summary.file_mapped_bytes,
+        "shared_mapped_bytes": summary.shared_mapped_bytes,
         "allocations": summary.allocations,
         "frees": summary.frees,
         "allocated_bytes": summary.allocated_bytes,
         "freed_bytes": summary.freed_bytes,
         "unseen": unseen(meta),
+        "regions": summary.libraries.iter().map(region).collect::<Vec<Value>>(),
         "processes": profile.processes().iter().map(process_row).collect::<Vec<Value>>(),
     })
 }
@@ -174,6 +176,14 @@ fn shortage(shortage: &Shortage) -> Value {
         "refused_bytes": shortage.refused_bytes,
         "time_s": seconds(shortage.time_ns),
         "refused_stack": shortage.refused_stack.iter().map(frame).collect::<Vec<Value>>(),
+    })
+}
+
+fn region(share: &LibraryShare) -> Value {
+    json!({
+        "library": share.library,
+        "mapped_bytes": share.mapped_bytes,
+        "resident_bytes": known(share.resident_bytes),
     })
 }
 

@@ -3,8 +3,8 @@
 //! A driver is recorded twice, once doing everything and once doing nothing; the difference is what it did.
 mod recording;
 
-use recording::observed::Totals;
-use recording::{Observed, Python, Recorder, any_python, compile_library, is_installed, pythons};
+use recording::observed::{ObservedSite, Totals};
+use recording::{Observed, Python, Recorder, any_python, compile_library, is_installed, pythons, text};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -51,7 +51,7 @@ fn assert_books_agree(python: &Python, library: &Path, seed: &str) {
 
 /// As how many pieces a mapping counts that was released in part is no promise: live counts of mappings are not compared.
 fn forget_pieces(books: &mut Books) {
-    for name in ["mmap", "mremap", "brk", "mmap_file"] {
+    for name in ["mmap", "mremap", "brk", "mmap_file", "mmap_shared"] {
         if let Some(book) = books.get_mut(name) {
             book.live_count = 0;
         }
@@ -90,8 +90,89 @@ fn allocators_inside_a_stripped_library() {
     let run = record(&any_python(), &library, "1", "1");
     let found = run.observed.by_allocator();
     assert_eq!(found.get("jemalloc").or(found.get("mimalloc")), None);
-    let regions = found["mmap"].allocated_bytes - run.books["mmap"].allocated_bytes;
-    assert!(regions >= 2 * (8 << 20), "{regions} bytes");
+    assert!(found["mmap"].allocated_bytes - run.books["mmap"].allocated_bytes >= 2 * (8 << 20));
+    let shown: Vec<_> =
+        run.observed.capture.regions.iter().map(|region| (&*region.library, region.mapped_bytes)).collect();
+    assert_eq!(shown, [(library.to_str().expect("a path"), 2 * (8 << 20) + (3 << 20))]);
+}
+
+/// What a library maps for an allocator that cannot be told is in the summary with its size, and how much of it was used: of this process when
+/// it unmaps, at 12 MiB, and of its child at the end.
+#[test]
+fn regions_of_a_library() {
+    let library = compile_library("cc", "regions.c", &[]);
+    let recording = Recorder::new(&any_python(), "regions").program("regions.py").argument(&library).succeed();
+    let (mapped, resident) = ((12 << 20) + (1 << 20), (3 << 19) + (100 << 10));
+    let expected = serde_json::json!([{ "library": library, "mapped_bytes": mapped, "resident_bytes": resident }]);
+    assert_eq!(recording.json("summary")["regions"], expected);
+    let summary = text(&recording.command(&["summary"]).stdout);
+    assert!(summary.contains("\n  13.0 MiB  1.60 MiB  libprogram.so\n"), "{summary}");
+}
+
+/// The child of a fork once waited in vain for the look that another thread had begun before it: no library was looked at in it any more.
+#[test]
+fn fork_while_a_library_is_looked_at() {
+    let [first, second] = [0, 1].map(|_| compile_library("cc", "regions.c", &[]));
+    let recorder = Recorder::new(&any_python(), "looking").program("hazards/fork_while_looking.py");
+    let recording = recorder.argument(&first).argument(&second).succeed();
+    let regions = recording.observed().capture.regions;
+    let found: Vec<_> =
+        regions.iter().map(|region| (region.process, &*region.library, region.mapped_bytes >> 20)).collect();
+    assert_eq!(found, [(0, first.to_str().expect("a path"), 2), (1, second.to_str().expect("a path"), 1)]);
+}
+
+/// A file that is mapped, shared memory under a name, and heap: three classes. The capture's total of shared memory is the most at a time.
+#[test]
+fn files_and_shared_memory_are_no_heap() {
+    let recording = Recorder::new(&any_python(), "shared").program("hazards/shared_memory.py").succeed();
+    let observed = recording.observed();
+    for (function, allocator, bytes) in [
+        ("shared", "mmap_shared", 5_000_000),
+        ("mapped_file", "mmap_file", 3_000_000),
+        ("anonymous", "mmap", 7_000_000),
+    ] {
+        let is_meant = |site: &&ObservedSite| {
+            site.site.allocator.name() == allocator && site.stack.iter().any(|frame| frame.function == function)
+        };
+        let sites = observed.sites.iter().filter(is_meant);
+        let found: Vec<_> = sites.map(|site| (site.site.allocations, site.site.allocated_bytes)).collect();
+        assert_eq!(found, [(1, bytes)], "{function}");
+    }
+    let summary = recording.json("summary");
+    assert_eq!(summary["shared_mapped_bytes"], 5_000_000);
+    let is_heap = |site: &serde_json::Value| site["allocator"] != "mmap_shared" && site["allocator"] != "mmap_file";
+    assert!(summary["sites"].as_array().expect("sites").iter().all(is_heap));
+}
+
+/// What looks `malloc` up by its name, and what `ctypes` calls: every block, at its line.
+#[test]
+fn callers_by_name() {
+    let library = compile_library("cc", "callers.c", &[]);
+    let python = any_python();
+    let recording = Recorder::new(&python, "callers").program("hazards/callers.py").argument(&library).succeed();
+    let observed = recording.observed();
+    for function in ["through_ctypes", "through_dlsym", "through_a_later_library"] {
+        let of = |name: &str| {
+            let sites = observed.in_function(function).filter(|site| site.site.allocator.name() == name);
+            let figures = sites.map(|site| [site.site.allocations, site.site.allocated_bytes, site.site.live_bytes]);
+            figures.fold([0; 3], |sum, more| [0, 1, 2].map(|index| sum[index] + more[index]))
+        };
+        let expected = ([3, 3_000, 0], [1, 40_000, 0], [1, 6_000, 6_000]);
+        assert_eq!((of("malloc"), of("realloc"), of("calloc")), expected, "{function} on {}", python.name());
+    }
+}
+
+/// The same objects with the same sizes, whatever serves the interpreter's domains.
+#[test]
+fn every_allocator_of_the_interpreter() {
+    let python = any_python();
+    for name in ["malloc", "debug", "malloc_debug"] {
+        let recorder = Recorder::new(&python, "pythonmalloc").program("hazards/interpreter_allocator.py");
+        let observed = recorder.variable("PYTHONMALLOC", name).succeed().observed();
+        let found = observed.allocated_in("kept");
+        let size = 1000 + python.bytes_header as i64;
+        assert_eq!((found.live_count, found.live_bytes), (250, 250 * size), "PYTHONMALLOC={name} on {}", python.name());
+    }
 }
 
 #[test]

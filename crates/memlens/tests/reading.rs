@@ -298,6 +298,7 @@ fn summary_json() {
         "pss_peak_bytes": null,
         "recorded_processes": 1,
         "file_mapped_bytes": 12582912,
+        "shared_mapped_bytes": 0,
         "allocations": 1527,
         "frees": 1503,
         "allocated_bytes": 106960752,
@@ -305,6 +306,7 @@ fn summary_json() {
         "unseen": {
             "lost_events": 0, "lost_bytes": 0, "unreadable_stacks": 0, "unknown_releases": 0, "unrecorded_processes": 0
         },
+        "regions": [],
         "processes": [{
             "pid": 4711, "ppid": 1, "command": ["job.py", "--fast"], "peak_bytes": 99620720, "rss_peak_bytes": 125829120
         }],

@@ -58,13 +58,15 @@ pub enum Section {
     Proportional,
     /// [`super::Shortage`]: only in captures of programs that had one.
     Shortage,
+    /// [`super::Region`]s: only in captures of programs that had some.
+    Regions,
     /// Nothing: it says that the file is whole.
     End,
 }
 
 impl Section {
     /// Every section, in the order of the file.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Processes,
         Self::Strings,
@@ -76,6 +78,7 @@ impl Section {
         Self::Slices,
         Self::Proportional,
         Self::Shortage,
+        Self::Regions,
         Self::End,
     ];
 
@@ -93,6 +96,7 @@ impl Section {
             Self::Slices => *b"SLIC",
             Self::Proportional => *b"PSS.",
             Self::Shortage => *b"WANT",
+            Self::Regions => *b"REGN",
             Self::End => *b"END.",
         }
     }
@@ -116,6 +120,7 @@ impl Section {
             Self::Slices => "slices",
             Self::Proportional => "proportional set sizes",
             Self::Shortage => "shortage",
+            Self::Regions => "regions",
             Self::End => "end",
         }
     }

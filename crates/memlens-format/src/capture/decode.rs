@@ -4,8 +4,8 @@
 //! The layout is told in the `encode` module.
 use super::varint::PayloadReader;
 use super::{
-    Capture, Change, Exit, Frame, FrameId, Meta, Node, NodeId, Point, Process, Release, Section, Shortage, Site,
-    SiteId, Slice, StringId, Unseen,
+    Capture, Change, Exit, Frame, FrameId, Meta, Node, NodeId, Point, Process, Region, Release, Section, Shortage,
+    Site, SiteId, Slice, StringId, Unseen,
 };
 use crate::Allocator;
 use alloc::vec::Vec;
@@ -81,6 +81,10 @@ impl Decoder {
             Section::Slices => capture.slices = decode_slices(reader, capture.sites.len())?,
             Section::Proportional => capture.meta.pss_peak_bytes = decode_proportional(reader, &mut capture.timeline)?,
             Section::Shortage => capture.meta.shortage = decode_shortage(reader)?,
+            Section::Regions => {
+                capture.regions = decode_regions(reader, capture.processes.len())?;
+                capture.meta.shared_mapped_bytes = reader.u64()?;
+            }
             Section::End => {}
         }
         Ok(())
@@ -104,6 +108,10 @@ impl Decoder {
             Section::Slices => capture.slices.clear(),
             Section::Proportional => capture.timeline.iter_mut().for_each(|point| point.pss_bytes = 0),
             Section::Shortage => capture.meta.shortage = None,
+            Section::Regions => {
+                capture.regions.clear();
+                capture.meta.shared_mapped_bytes = 0;
+            }
             Section::End => {}
         }
     }
@@ -118,6 +126,7 @@ fn needs(section: Section) -> &'static [Section] {
         Section::Slices => &[Section::Sites],
         Section::Proportional => &[Section::Meta, Section::Timeline],
         Section::Shortage => &[Section::Meta],
+        Section::Regions => &[Section::Meta, Section::Processes],
         _ => &[],
     }
 }
@@ -139,6 +148,7 @@ fn decode_meta(reader: &mut PayloadReader<'_>) -> Result<Meta, DecodeErrorKind> 
         rss_peak_bytes: reader.u64()?,
         pss_peak_bytes: 0,
         file_mapped_bytes: reader.u64()?,
+        shared_mapped_bytes: 0,
         unseen: Unseen {
             lost_events: reader.u64()?,
             lost_bytes: reader.u64()?,
@@ -195,6 +205,20 @@ fn decode_processes(reader: &mut PayloadReader<'_>) -> Result<Vec<Process>, Deco
                 command: reader.strings()?,
                 peak_bytes: reader.u64()?,
                 rss_peak_bytes: reader.u64()?,
+            })
+        })
+        .collect()
+}
+
+fn decode_regions(reader: &mut PayloadReader<'_>, processes: usize) -> Result<Vec<Region>, DecodeErrorKind> {
+    let count = reader.count(4)?;
+    (0..count)
+        .map(|_| {
+            Ok(Region {
+                process: id(reader.u64()?, processes, "process")?,
+                library: reader.string()?,
+                mapped_bytes: reader.u64()?,
+                resident_bytes: reader.u64()?,
             })
         })
         .collect()

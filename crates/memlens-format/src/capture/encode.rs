@@ -17,11 +17,12 @@
 //! slices     time Δ · changes in it ‖ total of changes ‖ site Δ (from 0 in each slice) · allocations ·
 //!            allocated bytes · allocations minus live count, folded · allocated bytes minus live bytes, folded
 //! proportional  for each point of the timeline, or for none if it is not known: pss bytes minus rss bytes, folded ‖ pss peak bytes
+//! regions    by row: process, library, mapped bytes, resident bytes ‖ bytes of shared memory
 //! shortage   a byte, 1 if there is one; the fields of Shortage in their order, frames by row: function, file, line
 //! ```
 //! Differences wrap around, so that every capture, however odd, comes back as it was.
 use super::varint::PayloadWriter;
-use super::{Capture, Frame, Meta, Node, NodeId, Point, Process, Release, Section, Shortage, Site, Slice};
+use super::{Capture, Frame, Meta, Node, NodeId, Point, Process, Region, Release, Section, Shortage, Site, Slice};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -39,6 +40,7 @@ pub fn encode_section(section: Section, capture: &Capture) -> Vec<u8> {
         Section::Slices => encode_slices(&capture.slices),
         Section::Proportional => encode_proportional(&capture.timeline, capture.meta.pss_peak_bytes),
         Section::Shortage => encode_shortage(capture.meta.shortage.as_ref()),
+        Section::Regions => encode_regions(&capture.regions, capture.meta.shared_mapped_bytes),
         Section::End => Vec::new(),
     }
 }
@@ -91,6 +93,19 @@ fn encode_shortage(shortage: Option<&Shortage>) -> Vec<u8> {
             out.u64(u64::from(*line));
         }
     }
+    out.finish()
+}
+
+fn encode_regions(regions: &[Region], shared_mapped_bytes: u64) -> Vec<u8> {
+    let mut out = PayloadWriter::default();
+    out.count(regions.len());
+    for region in regions {
+        out.u64(u64::from(region.process));
+        out.string(&region.library);
+        out.u64(region.mapped_bytes);
+        out.u64(region.resident_bytes);
+    }
+    out.u64(shared_mapped_bytes);
     out.finish()
 }
 

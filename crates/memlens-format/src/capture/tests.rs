@@ -26,7 +26,7 @@ prop_compose! {
         signal in any::<Option<i32>>(),
         flags in any::<(bool, bool)>(),
         shortage in prop::option::of(shortage()),
-        pss_peak_bytes in any::<u64>(),
+        [pss_peak_bytes, shared_mapped_bytes] in any::<[u64; 2]>(),
     ) -> Meta {
         let [interpreter, python_version, memlens_version, working_directory, incomplete_reason] = texts;
         Meta {
@@ -45,6 +45,7 @@ prop_compose! {
             rss_peak_bytes: numbers[4],
             pss_peak_bytes,
             file_mapped_bytes: numbers[5],
+            shared_mapped_bytes,
             unseen: Unseen {
                 lost_events: numbers[6],
                 lost_bytes: numbers[7],
@@ -83,7 +84,7 @@ prop_compose! {
     fn site(processes: u32, nodes: u32)(
         process in 0..processes,
         node in prop::option::of(0..nodes),
-        allocator in 0u8..16,
+        allocator in 0..Allocator::ALL.len() as u8,
         numbers in prop::array::uniform8(any::<u64>()),
     ) -> Site {
         Site {
@@ -147,6 +148,7 @@ prop_compose! {
         releases in prop::collection::vec(release(1, 1), 0..9),
         slices in prop::collection::vec(slice(1), 0..4),
         timeline in prop::collection::vec(point(), 0..6),
+        regions in prop::collection::vec((".{0,12}", any::<(u64, u64)>()), 0..3),
     ) -> Capture {
         let string = |id: u8| StringId(u32::from(id) % strings.len() as u32);
         let frames: Vec<Frame> = frames.iter().map(|&(function, file, line, first_line)| Frame {
@@ -156,7 +158,9 @@ prop_compose! {
             parent: parent.filter(|_| index > 0).map(|parent| NodeId(u32::from(parent) % index as u32)),
             frame: FrameId(u32::from(*frame) % frames.len() as u32),
         }).collect();
-        Capture { meta, processes, strings, frames, nodes, sites, releases, slices, timeline }
+        let region = |(library, (mapped_bytes, resident_bytes))| Region { process: 0, library, mapped_bytes, resident_bytes };
+        let regions = regions.into_iter().map(region).collect();
+        Capture { meta, processes, strings, frames, nodes, sites, releases, slices, timeline, regions }
     }
 }
 

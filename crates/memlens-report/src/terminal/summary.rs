@@ -11,6 +11,8 @@ use std::io::{self, Write};
 /// Columns left of the name of a place in either table: bytes, share, blocks, and the allocator in the second.
 const LINE_INDENT: usize = 32;
 const SITE_INDENT: usize = LINE_INDENT + 16;
+/// Columns left of a library's name: mapped, resident.
+const REGION_INDENT: usize = 22;
 
 /// Generations of processes that are told apart by indentation.
 const MOST_INDENTED: usize = 8;
@@ -28,6 +30,7 @@ pub fn write_summary(
     write_shortage(profile, options, out)?;
     write_own_lines(profile, summary, sources, options, out)?;
     write_sites(profile, summary, options, out)?;
+    write_regions(summary, options, out)?;
     write_processes(profile, options, out)?;
     write_unseen(profile.meta(), options, out)
 }
@@ -78,6 +81,9 @@ fn write_totals(profile: &Profile, summary: &Summary, options: &Options, out: &m
     row(out, "Live at the end", summary.end_bytes, &format!("in {}", counted(summary.end_count, "block")))?;
     row(out, "Allocated", summary.allocated_bytes, &format!("in {}", counted(summary.allocations, "allocation")))?;
     row(out, "Released", summary.freed_bytes, &format!("in {}", counted(summary.frees, "release")))?;
+    if summary.shared_mapped_bytes > 0 {
+        row(out, "Shared memory", summary.shared_mapped_bytes, "at most, not heap")?;
+    }
     if summary.file_mapped_bytes > 0 {
         row(out, "Mapped files", summary.file_mapped_bytes, "at most, not heap")?;
     }
@@ -195,6 +201,25 @@ fn write_hidden(rows: usize, held: u64, thing: &str, options: &Options, out: &mu
     }
     let text = format!("{:>10}  in {}; --all shows them", bytes(held), counted(rows as u64, thing));
     writeln!(out, "{}", paint(options, Ink::Dim, &text))
+}
+
+/// Part of the heap that is known by region only.
+fn write_regions(summary: &Summary, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    if summary.libraries.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}", paint(options, Ink::Bold, "Mapped by libraries, at most; blocks in it are not seen"))?;
+    writeln!(out, "{}", paint(options, Ink::Dim, "    MAPPED  RESIDENT  LIBRARY"))?;
+    let shown = options.rows.unwrap_or(usize::MAX).min(summary.libraries.len());
+    let (shown, hidden) = summary.libraries.split_at(shown);
+    for share in shown {
+        let resident = if share.resident_bytes > 0 { bytes(share.resident_bytes) } else { "?".to_owned() };
+        let name = share.library.rsplit('/').next().unwrap_or(&share.library);
+        let name = cut_end(&one_line(name), options.width() - REGION_INDENT);
+        writeln!(out, "{:>10}{resident:>10}  {name}", bytes(share.mapped_bytes))?;
+    }
+    let hidden_bytes = hidden.iter().fold(0u64, |sum, share| sum.saturating_add(share.mapped_bytes));
+    write_hidden(hidden.len(), hidden_bytes, "more file", options, out)
 }
 
 fn write_processes(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
