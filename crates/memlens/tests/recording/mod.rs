@@ -49,6 +49,11 @@ pub fn pythons_with_services() -> Vec<Python> {
     listed("MEMLENS_TEST_SERVICES")
 }
 
+/// The interpreter with polars, pyarrow and memray. `cargo xtask test` names it in MEMLENS_TEST_WHEELS_PYTHON.
+pub fn python_with_wheels() -> Option<Python> {
+    listed("MEMLENS_TEST_WHEELS_PYTHON").pop()
+}
+
 fn listed(variable: &str) -> Vec<Python> {
     let listed = std::env::var_os(variable).unwrap_or_default();
     let found: Vec<Python> = std::env::split_paths(&listed)
