@@ -73,8 +73,10 @@ fn a_program_that_filters_itself() {
     recording.assert_status(3);
     assert_eq!((recording.stdout().as_str(), recording.stderr().as_str()), ("5000 11000\n", ""));
     let observed = recording.observed();
-    assert_blocks(&observed, &python, 5000, 5000);
-    let lost = observed.capture.meta.unseen.lost_events;
+    // Where the blocks lie decides whether a table has to grow among them already: what is not counted is lost.
+    let (made, lost) = (observed.allocated_in("block").allocations, observed.capture.meta.unseen.lost_events);
+    assert_blocks(&observed, &python, made, made);
+    assert!((1..=5000).contains(&made) && made as u64 + lost >= 5000, "{made} blocks, {lost} events lost");
     assert!(lost > 0, "the tables grew without mremap");
     assert!(text(&recording.command(&["summary"]).stdout).contains("events not recorded"));
 }
