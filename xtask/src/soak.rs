@@ -7,7 +7,7 @@ use crate::suite::Machine;
 const SOAK_MINORS: [u32; 2] = [12, 13];
 const SOAK_MINUTES: &str = "30";
 /// The test binaries with the ways to die, the limits and all other hazards.
-const HAZARDS: [&str; 4] = ["hazards", "out_of_memory", "bad_input", "launch"];
+const HAZARDS: [&str; 5] = ["hazards", "limits", "out_of_memory", "bad_input", "launch"];
 /// The fuzzers, and how Cargo's test command runs them.
 const FUZZERS: [(&str, &[&str]); 2] =
     [("reader", &["-p", "memlens", "--test", "fuzz"]), ("collector", &["-p", "memlens-collector", "fuzz"])];

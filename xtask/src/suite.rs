@@ -78,12 +78,13 @@ pub fn with_greenlets(interpreters: &[Interpreter]) -> Vec<Interpreter> {
     environments
 }
 
-/// An environment with polars and pyarrow, which carry allocators of their own: of one interpreter, for they are large.
+/// An environment with polars and pyarrow, which carry allocators of their own, and memray, whose driver is an oracle: of one interpreter, for
+/// they are large.
 fn with_wheels(interpreters: &[Interpreter]) -> Option<PathBuf> {
     let requirements = shell::root().join("tests/programs/wheels_requirements.txt");
     let interpreter = interpreters.iter().find(|interpreter| interpreter.minor == 12).or(interpreters.last())?;
     let python = venv::python_with("wheels", interpreter, &requirements);
-    python.inspect_err(|reason| eprintln!("polars and pyarrow are not tested: {reason}")).ok()
+    python.inspect_err(|reason| eprintln!("polars, pyarrow and memray's driver are not tested: {reason}")).ok()
 }
 
 /// An environment with gunicorn and joblib, of the flights test's interpreter: what they do with processes is theirs, not its.

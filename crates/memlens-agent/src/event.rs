@@ -183,7 +183,8 @@ fn elsewhere<V: Layout>(thread: &mut Thread, tstate: *const c_void, kind: Kind) 
         thread.known_tstate = tstate;
         agent::set_python_seen();
         crate::hook_python::check();
-        return here::<V>(thread, kind);
+        // Not `here`: where the tables are full there is no site at the second try either, nor at any other.
+        return with_gil::<V>(thread, kind);
     }
     if !agent::python_seen() && agent::is_main_thread() {
         // SAFETY: no interpreter is up, so that lane 0 is the main thread's.

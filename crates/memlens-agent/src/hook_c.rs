@@ -50,6 +50,20 @@ pub unsafe extern "C" fn free(pointer: *mut c_void) {
     release(pointer, || unsafe { real::free(pointer) });
 }
 
+/// `free_sized(3)` of C23, in glibc since 2.43. It says nothing that `free` does not know, so that an older C library needs none of its own.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(pointer: *mut c_void, _size: usize) {
+    // SAFETY: the caller's promise holds that of `free`.
+    unsafe { free(pointer) };
+}
+
+/// `free_aligned_sized(3)`, likewise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, _alignment: usize, _size: usize) {
+    // SAFETY: the caller's promise holds that of `free`.
+    unsafe { free(pointer) };
+}
+
 /// Releases a block by `call`, with its release recorded first.
 #[inline(always)]
 pub fn release<R>(pointer: *mut c_void, call: impl FnOnce() -> R) -> R {

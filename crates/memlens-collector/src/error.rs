@@ -10,7 +10,7 @@ pub enum Error {
     #[error("no socket for the recorded program to connect to: {0}")]
     Socket(Errno),
     /// The file that is shared with a program could not be made.
-    #[error("no shared memory for the recorded program: {0}")]
+    #[error("no shared memory for the recorded program (memfd_create): {0}")]
     SharedFile(Errno),
     /// The limit on the size of files is below what the shared tables need at least.
     #[error("the limit on the size of files (ulimit -f) leaves no room for the shared tables, which need {} MiB", .0 >> 20)]
@@ -19,7 +19,7 @@ pub enum Error {
     #[error("the shared memory cannot be mapped: {0}")]
     Mapping(Errno),
     /// A process cannot be watched.
-    #[error("process {pid} cannot be watched: {source}")]
+    #[error("process {pid} cannot be watched (pidfd_open): {source}")]
     Watch {
         /// The process.
         pid: u32,

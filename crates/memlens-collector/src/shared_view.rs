@@ -4,6 +4,7 @@
 //! damage.
 use crate::Error;
 use crate::mapping::{Mapping, Record};
+use crate::shortage::limit_of;
 use memlens_format::capture::Region;
 use memlens_format::shared::{
     CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, LibraryRecord, MAX_LANES, MAX_LIBRARIES,
@@ -158,8 +159,9 @@ pub struct Damaged;
 
 /// All of the file, but no more than a quarter of what a limit on the address space allows: the collector needs some too.
 fn wanted_length(file_bytes: u64) -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
-    let allowed = limit.map_or(u64::MAX, |bytes| (bytes / 4).next_multiple_of(1 << 16));
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let allowed =
+        limit_of(&limits, "Max address space").map_or(u64::MAX, |bytes| (bytes / 4).next_multiple_of(1 << 16));
     usize::try_from(file_bytes.min(allowed)).unwrap_or(usize::MAX)
 }
 

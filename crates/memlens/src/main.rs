@@ -9,6 +9,7 @@ mod heap_request;
 mod interpreter;
 mod interruption;
 mod launch;
+mod limit;
 mod lines;
 mod output;
 mod output_file;

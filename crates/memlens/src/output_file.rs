@@ -64,8 +64,8 @@ impl OutputFile {
 
     fn reserve(&self) -> io::Result<()> {
         match fallocate(&self.file, FallocateFlags::empty(), 0, RESERVED_BYTES) {
-            // Some file systems cannot reserve; then it shows when the capture is written.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(0),
+            // Some file systems cannot reserve, and some containers refuse the call (EPERM); then it shows when the capture is written.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => self.file.set_len(0),
             Err(error) => Err(error.into()),
         }
     }

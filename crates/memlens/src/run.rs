@@ -6,6 +6,7 @@ use crate::agent_library;
 use crate::closing;
 use crate::interpreter::Interpreter;
 use crate::launch::{Ended, Program, exit_status};
+use crate::limit;
 use crate::output_file::OutputFile;
 use crate::signal::{Inherited, SignalWatch};
 use crate::target::Target;
@@ -46,6 +47,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let agent = agent_library::find()?;
     // First of all, for a limit on the size of files must not end memlens while it makes the capture's file.
     let signals = SignalWatch::begin().context("cannot watch for signals")?;
+    limit::check_descriptors()?;
     let output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
     let Recorded { ended, capture } = record(&target, &interpreter, agent, signals)?;
     let status = ExitCode::from(exit_status(ended.exit));

@@ -4,6 +4,7 @@
 //! notice of them. What is sent to memlens alone, as `kill` or a supervisor does, is meant for the program and is passed on.
 //! All of this works by blocking the signals and reading them from a descriptor: no disposition is changed that the
 //! program could inherit, but for the blocked set, SIGXFSZ and the limit on the size of files, which [`Inherited::restore`] puts back.
+use crate::limit::Lifted;
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
@@ -24,12 +25,12 @@ pub struct SignalWatch {
 pub struct Inherited {
     mask: libc::sigset_t,
     file_size_action: libc::sigaction,
-    file_size_limit: libc::rlimit,
+    limits: Lifted,
 }
 
 impl SignalWatch {
-    /// Blocks the signals that are dealt with here. A limit on the size of files is lifted for memlens, whose shared tables count as a
-    /// file, as far as that is allowed; SIGXFSZ is ignored, so that what is left of it comes back as an error.
+    /// Blocks the signals that are dealt with here. Limits are lifted as far as that is allowed; SIGXFSZ is ignored, so that what is left of
+    /// the limit on the size of files comes back as an error.
     pub fn begin() -> io::Result<(Self, Inherited)> {
         let watched = set_of(FORWARDED.iter().chain(&DROPPED));
         let mut mask = set_of(&[]);
@@ -40,7 +41,7 @@ impl SignalWatch {
         let descriptor = check(unsafe { libc::signalfd(-1, &watched, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
         // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        let inherited = Inherited { mask, file_size_action, file_size_limit: lift_file_size_limit()? };
+        let inherited = Inherited { mask, file_size_action, limits: Lifted::now() };
         Ok((Self { descriptor }, inherited))
     }
 
@@ -76,8 +77,7 @@ impl Inherited {
     pub fn restore(&self) -> io::Result<()> {
         // SAFETY: the action was filled in by the kernel; a null pointer says that the old one is not wanted.
         check(unsafe { libc::sigaction(libc::SIGXFSZ, &self.file_size_action, std::ptr::null_mut()) })?;
-        // SAFETY: the limit was filled in by the kernel.
-        check(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &self.file_size_limit) })?;
+        self.limits.restore()?;
         // SAFETY: the mask was filled in by the kernel; a null pointer says that the old one is not wanted.
         check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) })?;
         Ok(())
@@ -95,22 +95,6 @@ fn set_of<'a>(signals: impl IntoIterator<Item = &'a i32>) -> libc::sigset_t {
         unsafe { libc::sigaddset(&mut set, signal) };
     }
     set
-}
-
-/// Lifts the limit on the size of files as far as this process may; returns what it was.
-fn lift_file_size_limit() -> io::Result<libc::rlimit> {
-    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `old` has room for a limit.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut old) })?;
-    // Only root may raise the hard limit.
-    for most in [libc::RLIM_INFINITY, old.rlim_max] {
-        let lifted = libc::rlimit { rlim_cur: most, rlim_max: most };
-        // SAFETY: a whole limit.
-        if check(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &lifted) }).is_ok() {
-            break;
-        }
-    }
-    Ok(old)
 }
 
 /// Ignores a signal; returns what was done about it before.

@@ -93,6 +93,9 @@ fn a_limit_of_the_control_group() {
         let printed =
             Command::new(recording::MEMLENS).arg("summary").arg(&recording.capture).output().expect("memlens");
         let printed = recording::text(&printed.stdout);
+        // The bug: lines that had grown by some hundred bytes stood beside the one that had by 248 MiB.
+        let grown = printed.lines().filter(|line| line.trim_start().starts_with('+'));
+        assert!(grown.clone().count() > 0 && grown.clone().all(|line| line.contains(" MiB  ")), "{printed}");
         for line in ["killed for want of memory", "The limit of the control group was 256 MiB.", "limit_group.py:5"] {
             assert!(printed.contains(line), "{line} is missing:\n{printed}");
         }

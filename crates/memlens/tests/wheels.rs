@@ -2,17 +2,7 @@
 mod recording;
 
 use memlens_format::Allocator;
-use recording::{Observed, Python, Recorder};
-use std::path::PathBuf;
-
-/// The interpreter with polars and pyarrow, which `cargo xtask test` installs and names.
-fn python_with_wheels() -> Option<Python> {
-    let path = std::env::var_os("MEMLENS_TEST_WHEELS_PYTHON").map(PathBuf::from);
-    if path.is_none() {
-        eprintln!("skipped: no Python with polars and pyarrow was named (`cargo xtask test` installs one)");
-    }
-    path.map(|path| Python { path, minor: 0, bytes_header: 33 })
-}
+use recording::{Observed, Recorder, python_with_wheels};
 
 /// Bytes at the peak of blocks that an allocator inside a library gave under a function of the program's.
 fn held_under(observed: &Observed, function: &str) -> u64 {

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 /// How far back growth is looked at.
 const LAST_NS: u64 = 60_000_000_000;
 const INDENT: usize = 14;
+/// What grew by less than the largest divided by this is not the matter.
+const GRAINS: u64 = 1000;
 
 /// Writes nothing if memory was not the matter. Who held what stands in the tables of the summary that follow.
 pub(super) fn write_shortage(profile: &Profile, options: &Options, out: &mut dyn Write) -> io::Result<()> {
@@ -59,7 +61,9 @@ fn write_growth(
     }
     let stretch = if shortage.time_ns > LAST_NS { "in the last minute" } else { "since the start" };
     writeln!(out, "  What had grown {stretch}:")?;
-    for growth in lines.iter().take(options.rows.unwrap_or(usize::MAX)) {
+    let least = lines.iter().map(|growth| growth.bytes).max().unwrap_or(0) / GRAINS;
+    let lines = lines.iter().filter(|growth| growth.bytes > least);
+    for growth in lines.take(options.rows.unwrap_or(usize::MAX)) {
         let room = options.width().saturating_sub(INDENT);
         let name = growth.line.map_or_else(|| "(none of your lines)".to_owned(), |line| place(profile, line, room));
         writeln!(out, "{:>12}  {name}", format!("+{}", bytes(growth.bytes)))?;

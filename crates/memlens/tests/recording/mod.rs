@@ -49,6 +49,11 @@ pub fn pythons_with_services() -> Vec<Python> {
     listed("MEMLENS_TEST_SERVICES")
 }
 
+/// The interpreter with polars, pyarrow and memray. `cargo xtask test` names it in MEMLENS_TEST_WHEELS_PYTHON.
+pub fn python_with_wheels() -> Option<Python> {
+    listed("MEMLENS_TEST_WHEELS_PYTHON").pop()
+}
+
 fn listed(variable: &str) -> Vec<Python> {
     let listed = std::env::var_os(variable).unwrap_or_default();
     let found: Vec<Python> = std::env::split_paths(&listed)
@@ -147,13 +152,24 @@ impl Recorder {
     }
 
     /// Starts memlens itself within a control group, whose `cgroup.procs` this is.
-    pub fn within(mut self, processes: &Path) -> Self {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "echo $$ > \"$0\"; exec \"$@\""]).arg(processes).arg(self.command.get_program());
-        shell.args(self.command.get_args()).current_dir(&self.folder);
+    pub fn within(self, processes: &Path) -> Self {
+        self.after("echo $$ > \"$0\"", processes)
+    }
+
+    /// Starts memlens itself from a shell that has done something before; `$0` in that is `argument`.
+    pub fn after(self, words: &str, argument: &Path) -> Self {
+        let shell = format!("{words} && exec \"$@\"");
+        self.behind("sh", &["-c".as_ref(), shell.as_ref(), argument.as_ref()])
+    }
+
+    /// Starts memlens itself by another program, which takes a command as its last arguments.
+    pub fn behind(mut self, program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> Self {
+        let mut launcher = Command::new(program);
+        launcher.args(arguments).arg(self.command.get_program());
+        launcher.args(self.command.get_args()).current_dir(&self.folder);
         let variables = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        shell.envs(variables);
-        self.command = shell;
+        launcher.envs(variables);
+        self.command = launcher;
         self
     }
 

@@ -1,0 +1,64 @@
+//! Limits on resources that are meant for the program and not for memlens, whose shared tables count as a file and as address space, and which
+//! needs descriptors of its own. They are lifted as far as this process may, and put back in the program.
+use anyhow::{Result, bail};
+use std::io;
+
+const LIFTED: [libc::__rlimit_resource_t; 4] =
+    [libc::RLIMIT_FSIZE, libc::RLIMIT_NOFILE, libc::RLIMIT_AS, libc::RLIMIT_DATA];
+/// As many descriptors are enough for any number of processes that are recorded at once.
+const DESCRIPTORS: libc::rlim_t = 1 << 16;
+/// Descriptors without which not even one process can be recorded: three standard streams, the signals, the capture, the socket, the process,
+/// its connection, its shared memory, and two while it is started.
+const LEAST_DESCRIPTORS: libc::rlim_t = 12;
+
+/// What was lifted, and from where.
+#[derive(Clone, Copy)]
+pub struct Lifted([Option<libc::rlimit>; LIFTED.len()]);
+
+impl Lifted {
+    /// Lifts the limits of this process.
+    pub fn now() -> Self {
+        Self(LIFTED.map(lift))
+    }
+
+    /// Puts them back. Async-signal-safe.
+    pub fn restore(&self) -> io::Result<()> {
+        for (resource, limit) in LIFTED.iter().zip(&self.0) {
+            let Some(limit) = limit else { continue };
+            // SAFETY: a whole limit.
+            if unsafe { libc::setrlimit(*resource, limit) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error where too few files may be open, lifted as the limit is.
+pub fn check_descriptors() -> Result<()> {
+    match read(libc::RLIMIT_NOFILE) {
+        Some(limit) if limit.rlim_cur < LEAST_DESCRIPTORS => {
+            bail!("only {} files may be open at once (ulimit -n); memlens needs {LEAST_DESCRIPTORS}", limit.rlim_cur)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read(resource: libc::__rlimit_resource_t) -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for a limit.
+    (unsafe { libc::getrlimit(resource, &mut limit) } == 0).then_some(limit)
+}
+
+/// Lifts a limit; returns what it was, or `None` if it stays.
+fn lift(resource: libc::__rlimit_resource_t) -> Option<libc::rlimit> {
+    let old = read(resource)?;
+    // Only root may raise the hard limit, and that of descriptors not to infinity.
+    let candidates = [libc::RLIM_INFINITY, old.rlim_max.max(DESCRIPTORS), old.rlim_max];
+    let lifts = |most: &libc::rlim_t| {
+        let lifted = libc::rlimit { rlim_cur: *most, rlim_max: *most };
+        // SAFETY: a whole limit.
+        unsafe { libc::setrlimit(resource, &lifted) == 0 }
+    };
+    candidates.iter().any(lifts).then_some(old)
+}

@@ -1,0 +1,26 @@
+"""Forbids itself files of any size, further descriptors and processes, and goes on."""
+
+import os
+import resource
+import threading
+
+ONE_BYTE = b"x"
+
+
+def block():
+    return ONE_BYTE * 1000
+
+
+def hold():
+    return [block() for _ in range(5000)]
+
+
+for name, limit in (("FSIZE", 0), ("NOFILE", 3), ("CORE", 0), ("MEMLOCK", 0)):
+    resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
+kept = []
+thread = threading.Thread(target=lambda: kept.append(hold()))
+thread.start()
+thread.join()
+kept.append(hold())
+print(len(kept), flush=True)
+os._exit(3)
