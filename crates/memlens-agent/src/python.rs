@@ -322,6 +322,13 @@ fn look() -> Found {
     found
 }
 
+/// `sizeof(PyThreadState)` of a 3.13.
+pub fn thread_state_bytes() -> usize {
+    debug_assert_eq!(found().minor(), 13);
+    // SAFETY: a supported 3.13 has the symbol and was found to agree.
+    unsafe { debug_offsets::thread_state_bytes(symbol_address(c"_PyRuntime")) }
+}
+
 /// `PY_RELEASE_LEVEL` in a version's number. Before it structures change without their offsets' change.
 const RELEASE_CANDIDATE: u32 = 0xc0;
 

@@ -18,7 +18,7 @@ use core::ffi::c_void;
 use core::ptr::{null, null_mut};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use memlens_cpython::code::{Text, read_text};
-use memlens_cpython::layout::Layout;
+use memlens_cpython::layout::{Layout, Place};
 use memlens_cpython::task::{self, RunningTask, TaskOffsets};
 use memlens_format::shared::{NODE_ROOT, PYTHON_SUPPORTED};
 use memlens_recorder::intern::RawText;
@@ -68,6 +68,8 @@ static MODULES: AtomicUsize = AtomicUsize::new(0);
 /// `_asyncio.Task`, and `_asyncio._current_tasks`, of which 3.14 has none. Both are kept alive.
 static TASK_TYPE: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 static CURRENT_TASKS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+/// Where in the thread state [`RunningTask`] begins.
+static RUNNING_AT: AtomicUsize = AtomicUsize::new(0);
 
 /// Puts the running task's name below the thread's stack, if it holds the main interpreter's GIL.
 pub fn follow<V: Layout>(thread: &mut Thread) {
@@ -76,9 +78,9 @@ pub fn follow<V: Layout>(thread: &mut Thread) {
         return;
     };
     let reader = Reader::<V> { functions, offsets, version: core::marker::PhantomData };
-    // SAFETY: the running thread state; a frame of it says that the interpreter has its modules.
+    // SAFETY: the running thread state.
     let name = unsafe {
-        if V::current_frame(tstate).is_null() || !reader.is_found() {
+        if !reader.is_found(V::current_frame(tstate)) {
             return;
         }
         reader.running(tstate).map(|task| reader.name(task))
@@ -138,13 +140,28 @@ impl<V: Layout> Reader<V> {
     /// Whether asyncio is there and as it should be.
     ///
     /// # Safety
-    /// The GIL is held, and a Python frame is running.
-    unsafe fn is_found(&self) -> bool {
-        if STATE.load(Relaxed) == UNSEEN && !python::is_finalizing() {
-            // SAFETY: the caller's promise, and the interpreter is not going away: it has its modules.
-            unsafe { self.look((self.functions.modules)()) };
+    /// The GIL is held, and `frame` is the innermost frame or null.
+    unsafe fn is_found(&self, frame: *const c_void) -> bool {
+        if STATE.load(Relaxed) == UNSEEN {
+            // SAFETY: the caller's promise; see `has_modules`.
+            unsafe {
+                if Self::has_modules(frame) {
+                    self.look((self.functions.modules)());
+                }
+            }
         }
         STATE.load(Relaxed) == FOUND
+    }
+
+    /// Whether the interpreter has its modules: it runs Python code, and is not going away. (3.15 has a frame of its own before it has modules.)
+    ///
+    /// # Safety
+    /// As [`is_found`](Self::is_found).
+    unsafe fn has_modules(frame: *const c_void) -> bool {
+        // SAFETY: the caller's promise.
+        !frame.is_null()
+            && matches!(unsafe { V::place(frame, python::found().code_type) }, Place::Code { .. })
+            && !python::is_finalizing()
     }
 
     /// Looks for asyncio, if there are other modules than last time.
@@ -174,7 +191,7 @@ impl<V: Layout> Reader<V> {
     /// # Safety
     /// The GIL is held; `module` is a live object.
     unsafe fn look_into(&self, module: *const c_void) {
-        let in_thread_state = matches!(self.offsets.running, RunningTask::InThreadState(_));
+        let in_thread_state = self.offsets.running == RunningTask::InThreadState;
         // SAFETY: the caller's promise; each object's type is seen before it is used as one.
         unsafe {
             if task::type_of(module) != self.functions.module_type {
@@ -184,9 +201,9 @@ impl<V: Layout> Reader<V> {
             let Some(class) = self.value(contents, b"Task") else { return };
             let current = self.value(contents, b"_current_tasks");
             let Some(current) = current.or(in_thread_state.then_some(null())) else { return };
-            if !self.is_as_known(class, current) {
-                return give_up();
-            }
+            let running_at = self.is_as_known(class, current).then(|| self.running_at(class)).flatten();
+            let Some(running_at) = running_at else { return give_up() };
+            RUNNING_AT.store(running_at, Relaxed);
             (self.functions.keep)(class);
             if !current.is_null() {
                 (self.functions.keep)(current);
@@ -205,15 +222,22 @@ impl<V: Layout> Reader<V> {
             let is_dict = current.is_null() || task::type_of(current) == self.functions.dict_type;
             let is_task =
                 task::type_name(class) == b"_asyncio.Task" && task::instance_bytes(class) == self.offsets.size;
-            is_dict && is_task && (!current.is_null() || self.is_published(task::release_function(class)))
+            is_dict && is_task
         }
     }
 
-    /// Whether the library that `address` belongs to publishes the offsets that we have.
-    fn is_published(&self, address: usize) -> bool {
-        let words = Library::holding(address)
-            .and_then(|library| library.open()?.section_words::<{ task::DEBUG_WORDS }>(task::DEBUG_SECTION));
-        words.is_some_and(|words| self.offsets.agree(&words))
+    /// # Safety
+    /// `class` is `_asyncio.Task`.
+    unsafe fn running_at(&self, class: *const c_void) -> Option<usize> {
+        match self.offsets.running {
+            RunningTask::OfLoopInDict(offset) => Some(offset),
+            RunningTask::OfLoopBehindThreadState => Some(python::thread_state_bytes()),
+            RunningTask::InThreadState => {
+                // SAFETY: the caller's promise.
+                let library = Library::holding(unsafe { task::release_function(class) })?;
+                self.offsets.published(&library.open()?.section_words(task::DEBUG_SECTION)?)
+            }
+        }
     }
 
     /// The task that the thread runs, alive as long as nothing runs.
@@ -221,14 +245,14 @@ impl<V: Layout> Reader<V> {
     /// # Safety
     /// The GIL is held with this thread state.
     unsafe fn running(&self, tstate: *const c_void) -> Option<*const c_void> {
-        // SAFETY: the offsets are this version's.
+        // SAFETY: the offset is this version's.
         unsafe {
+            let found = non_null(task::pointer_at(tstate, RUNNING_AT.load(Relaxed)))?;
             let running_loop = match self.offsets.running {
-                RunningTask::InThreadState(offset) => return non_null(task::pointer_at(tstate, offset)),
-                RunningTask::OfLoop(offset) => non_null(task::pointer_at(tstate, offset))?,
-                RunningTask::OfLoopInDict(offset) => {
-                    let contents = non_null(task::pointer_at(tstate, offset))?;
-                    let found = self.value(contents, task::RUNNING_LOOP)?;
+                RunningTask::InThreadState => return Some(found),
+                RunningTask::OfLoopBehindThreadState => found,
+                RunningTask::OfLoopInDict(_) => {
+                    let found = self.value(found, task::RUNNING_LOOP)?;
                     let is_holder = task::type_name(task::type_of(found)) == task::LOOP_HOLDER;
                     if is_holder { task::pointer_at(found, V::CODE.object_head) } else { found }
                 }

@@ -12,10 +12,11 @@ use core::ffi::c_void;
 pub enum RunningTask {
     /// In `_asyncio._current_tasks`, under the loop that the dict at this offset of the thread state has as [`RUNNING_LOOP`].
     OfLoopInDict(usize),
-    /// In `_asyncio._current_tasks`, under the loop at this offset of the thread state.
-    OfLoop(usize),
-    /// At this offset of the thread state.
-    InThreadState(usize),
+    /// In `_asyncio._current_tasks`, under the loop that follows the part of the thread state that is everybody's: at its size, which
+    /// [`crate::debug_offsets`] has (304 in 3.13.0, 312 in 3.13.18).
+    OfLoopBehindThreadState,
+    /// In the thread state, where the library's [`DEBUG_SECTION`] says.
+    InThreadState,
 }
 
 /// Offsets of one minor version.
@@ -45,27 +46,26 @@ pub const DEBUG_WORDS: usize = 13;
 impl TaskOffsets {
     /// Of a minor version with a GIL; `None` if they are not known.
     pub const fn of(minor: u32) -> Option<Self> {
-        use RunningTask::{InThreadState, OfLoop, OfLoopInDict};
+        use RunningTask::{InThreadState, OfLoopBehindThreadState, OfLoopInDict};
         let (running, size, name, coroutine, qualified_name) = match minor {
             8 => (OfLoopInDict(152), 144, 120, 112, 56),
             9 => (OfLoopInDict(152), 184, 160, 152, 56),
             10 => (OfLoopInDict(152), 192, 168, 160, 48),
             11 => (OfLoopInDict(128), 176, 144, 136, 40),
             12 => (OfLoopInDict(112), 176, 144, 136, 32),
-            13 => (OfLoop(304), 144, 128, 120, 32),
-            14 => (InThreadState(872), 168, 136, 128, 32),
-            15 => (InThreadState(1032), 168, 136, 128, 32),
+            13 => (OfLoopBehindThreadState, 144, 128, 120, 32),
+            14 => (InThreadState, 168, 136, 128, 32),
+            15 => (InThreadState, 168, 136, 128, 32),
             _ => return None,
         };
         Some(Self { running, size, name, coroutine, qualified_name })
     }
 
-    /// Whether the structure that the library publishes says the same. Its parts: of a task size, name, three others, coroutine, node; of an
-    /// interpreter size and tasks; of a thread state size, loop, task, tasks.
-    pub fn agree(&self, published: &[u64; DEBUG_WORDS]) -> bool {
-        let RunningTask::InThreadState(running) = self.running else { return false };
-        [published[0], published[1], published[5], published[11]]
-            == [self.size as u64, self.name as u64, self.coroutine as u64, running as u64]
+    /// Where in the thread state the task is, by the structure that the library publishes, if that says the same as we of all else. Its
+    /// parts: of a task size, name, three others, coroutine, node; of an interpreter size and tasks; of a thread state size, loop, task, tasks.
+    pub fn published(&self, words: &[u64; DEBUG_WORDS]) -> Option<usize> {
+        let agrees = words[..2] == [self.size as u64, self.name as u64] && words[5] == self.coroutine as u64;
+        (agrees && words[11] % 8 == 0 && words[11] < words[9]).then_some(words[11] as usize)
     }
 }
 
