@@ -65,7 +65,7 @@ impl TaskOffsets {
     /// parts: of a task size, name, three others, coroutine, node; of an interpreter size and tasks; of a thread state size, loop, task, tasks.
     pub fn published(&self, words: &[u64; DEBUG_WORDS]) -> Option<usize> {
         let agrees = words[..2] == [self.size as u64, self.name as u64] && words[5] == self.coroutine as u64;
-        (agrees && words[11] % 8 == 0 && words[11] < words[9]).then_some(words[11] as usize)
+        (agrees && words[11].is_multiple_of(8) && words[11] < words[9]).then_some(words[11] as usize)
     }
 }
 
