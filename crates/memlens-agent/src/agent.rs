@@ -15,7 +15,7 @@ use crate::process_memory::ProcessMemory;
 use crate::stack::{Lines, Stack};
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::thread_name::{self, ThreadName};
-use crate::{connect, event, hook_python, hook_static, python, real, region, thread};
+use crate::{connect, event, hook_python, hook_static, python, real, region, task, thread};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
@@ -97,6 +97,8 @@ pub struct Cold {
     pub lines: Lines,
     /// The line table that was last read, and its code object's serial number.
     pub line_cursor: Option<(u32, LineCursor<'static>)>,
+    /// Names of tasks that have a record.
+    pub task_names: u32,
     free_writers: *mut Writer,
 }
 
@@ -197,13 +199,28 @@ pub fn enter_slow() -> Option<Handle> {
     thread.inside = IN_RECORDER;
     let validity = VALIDITY.load(Relaxed);
     let is_ready = thread.generation == GENERATION.load(Relaxed) || set_up_thread(thread);
-    if validity != NOT_RECORDING {
-        // What has changed since is found at the next event.
-        thread.validity = validity;
+    if task::are_told() {
+        follow_task(thread, validity, is_ready);
+    } else {
+        if validity != NOT_RECORDING {
+            // What has changed since is found at the next event.
+            thread.validity = validity;
+        }
+        thread.stack.distrust();
     }
-    thread.stack.distrust();
     thread.inside = OUTSIDE;
     is_ready.then_some(handle)
+}
+
+/// While tasks are told apart no thread is ever found open, so that every event comes here: the task may be another.
+fn follow_task(thread: &mut Thread, validity: u32, is_ready: bool) {
+    if thread.validity_between_tasks != validity {
+        thread.validity_between_tasks = validity;
+        thread.stack.distrust();
+    }
+    if is_ready {
+        (event::chosen().follow_task)(thread);
+    }
 }
 
 /// The calling thread if it is inside a real allocator that was called from a hook. What is allocated there is part of the block that the
@@ -220,7 +237,7 @@ fn set_up_thread(thread: &mut Thread) -> bool {
     thread.tstate_slot = python::tstate_slot(thread);
     thread.known_tstate = thread::NO_TSTATE;
     thread.writer = null_mut();
-    thread.last_allocation = 0;
+    (thread.last_allocation, thread.task) = (0, 0);
     let Some(stack) = with_cold(|cold| Stack::new(&mut cold.memory)).flatten() else {
         turn_off(OFF_NO_MEMORY);
         return false;
@@ -301,7 +318,16 @@ fn begin() -> Option<()> {
     let live_codes = LiveCodes::new(&mut memory)?;
     let mappings = Mappings::new(&mut memory)?;
     let lines = Lines::new(&mut memory)?;
-    let mut cold = Cold { memory, interner, live_codes, mappings, lines, line_cursor: None, free_writers: null_mut() };
+    let mut cold = Cold {
+        memory,
+        interner,
+        live_codes,
+        mappings,
+        lines,
+        line_cursor: None,
+        task_names: 0,
+        free_writers: null_mut(),
+    };
     let main = new_writer(&mut cold, header, true)?;
     lane::set_main(&main.lane);
     // SAFETY: nothing is recorded yet (or not yet in this child of a fork), so that nobody uses it.

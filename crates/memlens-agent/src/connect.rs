@@ -1,10 +1,12 @@
 //! How it begins: the agent asks the collector for the shared file.
 use crate::process_memory::ProcessMemory;
-use crate::python;
+use crate::{python, task};
 use core::mem::{MaybeUninit, size_of, zeroed};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libc::{c_int, c_void};
-use memlens_format::shared::{COLLECTOR_ENV, Header, Hello, SHARED_MAGIC, SHARED_VERSION, Welcome};
+use memlens_format::shared::{
+    COLLECTOR_ENV, HELLO_READS_TASKS, Header, Hello, SHARED_MAGIC, SHARED_VERSION, WELCOME_TASKS, Welcome,
+};
 
 /// How long the collector may take to answer. It sits in a poll loop; a longer silence means that it is stopped or dead.
 const PATIENCE_S: i64 = 5;
@@ -38,7 +40,7 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Header
         parent_pid,
         python_version: python.version,
         python_kind: python.kind,
-        reserved: 0,
+        abilities: if task::can_be_told(python) { HELLO_READS_TASKS } else { 0 },
     };
     // SAFETY: `hello` is plain data of that size.
     let sent = unsafe { libc::send(socket.0, (&raw const hello).cast(), size_of::<Hello>(), libc::MSG_NOSIGNAL) };
@@ -49,6 +51,7 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Header
     if welcome.magic != SHARED_MAGIC || welcome.accept != 1 {
         return None;
     }
+    task::tell(welcome.wishes & WELCOME_TASKS != 0);
     ProcessMemory::open(file?.0, welcome.file_bytes)
 }
 

@@ -5,6 +5,7 @@
 use crate::agent::{self, LIVE, Writer};
 use crate::python;
 use crate::stack::{self, Kind};
+use crate::task;
 use crate::thread::{self, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null};
@@ -27,6 +28,8 @@ pub struct Events {
     pub reallocated: fn(&mut Thread, usize, Taken, *mut c_void, usize, Allocator) -> *mut c_void,
     /// Part of a mapping is gone, or a mapping is new: the site is wanted, for the mappings' own table.
     pub site: fn(&mut Thread, Kind) -> Option<(&'static Writer, u32)>,
+    /// Looks which task runs in the thread.
+    pub follow_task: fn(&mut Thread),
 }
 
 macro_rules! events_of {
@@ -39,6 +42,7 @@ macro_rules! events_of {
                 reallocated::<$version>(thread, old, block, new, size, allocator)
             },
             site: |thread, kind| here::<$version>(thread, kind),
+            follow_task: |thread| task::follow::<$version>(thread),
         }
     };
 }
@@ -140,6 +144,17 @@ fn known_running<V: Layout>(thread: &Thread) -> Option<*const c_void> {
     // SAFETY: set by set_up_thread; the slot is the interpreter's, which stays loaded.
     let running = unsafe { *thread.tstate_slot };
     (running == known && is_own::<V>(known)).then(|| thread::as_if_loaded(known))
+}
+
+/// The main interpreter's thread state with which the calling thread holds the GIL, if it holds it.
+pub fn running_tstate<V: Layout>(thread: &Thread) -> Option<*const c_void> {
+    let functions = python::found();
+    if !functions.slot_by_call {
+        return known_running::<V>(thread);
+    }
+    let tstate = python::running_tstate();
+    let is_ours = !tstate.is_null() && is_own::<V>(tstate) && functions.is_main_interpreter(tstate, V::TSTATE_INTERP);
+    is_ours.then_some(tstate)
 }
 
 /// Who writes, and the site of `kind` at the running line.

@@ -7,7 +7,7 @@
 //! - [`hook_c`], [`hook_mapping`], [`hook_python`]: the entry points, each a few lines around the real function;
 //! - [`hook_static`]: the same for allocators that are part of a library; [`library`], [`redirect`], [`instruction`]: how they are got at; [`region`]: what libraries map otherwise;
 //! - [`event`]: an allocation or a release, from the moment that its block is known;
-//! - [`stack`]: which frames are running, at a cost of what changed since the last event; [`switch`]: when none is;
+//! - [`stack`]: which frames are running, at a cost of what changed since the last event; [`switch`]: when none is; [`task`]: what asyncio runs;
 //! - [`agent`]: the one global state; [`thread`]: the state of each thread; [`lock`];
 //! - [`python`]: what is known of the interpreter; [`process_memory`]: where memory comes from; [`connect`]: how it all begins.
 //!
@@ -34,6 +34,7 @@ mod redirect;
 mod region;
 mod stack;
 mod switch;
+mod task;
 mod thread;
 mod thread_name;
 

@@ -186,6 +186,22 @@ impl File {
         self.read_into(offset, bytes).then(|| unsafe { value.assume_init() })
     }
 
+    /// The first words of the section of this name.
+    pub fn section_words<const N: usize>(&self, name: &[u8]) -> Option<[u64; N]> {
+        let head = self.structure::<Elf64_Ehdr>(0).filter(|head| head.e_ident.starts_with(b"\x7fELF\x02\x01"))?;
+        let section =
+            |index: usize| self.structure::<Elf64_Shdr>(head.e_shoff + (index * size_of::<Elf64_Shdr>()) as u64);
+        let names = section(usize::from(head.e_shstrndx))?;
+        let is_named = |found: &Elf64_Shdr| {
+            let mut bytes = [0; LONGEST_NAME];
+            let length = self.read_at(names.sh_offset + u64::from(found.sh_name), &mut bytes);
+            bytes[..length].strip_prefix(name).is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let count = usize::from(head.e_shnum).min(MAX_SECTIONS);
+        let found = (0..count).filter_map(section).find(is_named)?;
+        (found.sh_size >= size_of::<[u64; N]>() as u64).then(|| self.structure(found.sh_offset))?
+    }
+
     /// Its table of this type, if it has one.
     fn table(&self, wanted: u32) -> Option<Table> {
         let head = self.structure::<Elf64_Ehdr>(0).filter(|head| head.e_ident.starts_with(b"\x7fELF\x02\x01"))?;

@@ -94,6 +94,43 @@ pub struct AllocatorFunctions {
     pub set: unsafe extern "C" fn(i32, *const PyMemAllocator),
 }
 
+/// What reads a dict without allocating, running code or releasing anything; and what there is in it.
+#[derive(Clone, Copy)]
+pub struct TaskFunctions {
+    /// `PyDict_Next`.
+    pub dict_next: unsafe extern "C" fn(*const c_void, *mut isize, *mut *const c_void, *mut *const c_void) -> i32,
+    /// `PyImport_GetModuleDict`: fatal before the interpreter has modules and after it has lost them.
+    pub modules: unsafe extern "C" fn() -> *const c_void,
+    /// `PyModule_GetDict`.
+    pub module_dict: unsafe extern "C" fn(*const c_void) -> *const c_void,
+    /// `Py_IncRef`.
+    pub keep: unsafe extern "C" fn(*const c_void),
+    /// `PyModule_Type`.
+    pub module_type: *const c_void,
+    /// `PyUnicode_Type`.
+    pub str_type: *const c_void,
+    /// `PyDict_Type`.
+    pub dict_type: *const c_void,
+    /// `PyCoro_Type`.
+    pub coroutine_type: *const c_void,
+    /// `PyGen_Type`.
+    pub generator_type: *const c_void,
+}
+
+fn task_functions() -> Option<TaskFunctions> {
+    Some(TaskFunctions {
+        dict_next: symbol(c"PyDict_Next")?,
+        modules: symbol(c"PyImport_GetModuleDict")?,
+        module_dict: symbol(c"PyModule_GetDict")?,
+        keep: symbol(c"Py_IncRef")?,
+        module_type: symbol(c"PyModule_Type")?,
+        str_type: symbol(c"PyUnicode_Type")?,
+        dict_type: symbol(c"PyDict_Type")?,
+        coroutine_type: symbol(c"PyCoro_Type")?,
+        generator_type: symbol(c"PyGen_Type")?,
+    })
+}
+
 /// Where a thread's running thread state is found.
 #[derive(Clone, Copy)]
 enum Slot {
@@ -121,6 +158,8 @@ pub struct Found {
     pub slot_by_call: bool,
     slot: Slot,
     allocators: Option<AllocatorFunctions>,
+    /// What [`crate::task`] needs, where all of it is there.
+    pub tasks: Option<TaskFunctions>,
     running_tstate: Option<extern "C" fn() -> *const c_void>,
     own_tstate: Option<extern "C" fn() -> *const c_void>,
     main_interpreter: Option<extern "C" fn() -> *const c_void>,
@@ -136,6 +175,7 @@ impl Found {
         slot_by_call: false,
         slot: Slot::Call,
         allocators: None,
+        tasks: None,
         running_tstate: None,
         own_tstate: None,
         main_interpreter: None,
@@ -187,11 +227,15 @@ pub fn found() -> &'static Found {
 
 /// The calling thread's own thread state, whether or not it holds the GIL; null if it has none or the interpreter is going away.
 pub fn own_tstate() -> *const c_void {
-    let found = found();
-    if found.is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0) {
+    if is_finalizing() {
         return null();
     }
-    found.own_tstate.map_or(null(), |own_tstate| own_tstate())
+    found().own_tstate.map_or(null(), |own_tstate| own_tstate())
+}
+
+/// Whether the interpreter is going away.
+pub fn is_finalizing() -> bool {
+    found().is_finalizing.is_some_and(|is_finalizing| is_finalizing() != 0)
 }
 
 /// The thread state that holds the GIL: of this thread (3.12 and newer) or of any.
@@ -266,6 +310,7 @@ fn look() -> Found {
         allocators: symbol(c"PyMem_GetAllocator")
             .zip(symbol(c"PyMem_SetAllocator"))
             .map(|(get, set)| AllocatorFunctions { get, set }),
+        tasks: task_functions(),
         running_tstate: symbol(c"PyThreadState_GetUnchecked").or_else(|| symbol(c"_PyThreadState_UncheckedGet")),
         own_tstate: symbol(c"PyGILState_GetThisThreadState"),
         main_interpreter: symbol(c"PyInterpreterState_Main"),
@@ -275,6 +320,13 @@ fn look() -> Found {
     found.slot = found.running_tstate.map_or(Slot::Call, |function| decode_slot(function as *const u8));
     found.slot_by_call = matches!(found.slot, Slot::Call);
     found
+}
+
+/// `sizeof(PyThreadState)` of a 3.13.
+pub fn thread_state_bytes() -> usize {
+    debug_assert_eq!(found().minor(), 13);
+    // SAFETY: a supported 3.13 has the symbol and was found to agree.
+    unsafe { debug_offsets::thread_state_bytes(symbol_address(c"_PyRuntime")) }
 }
 
 /// `PY_RELEASE_LEVEL` in a version's number. Before it structures change without their offsets' change.

@@ -81,6 +81,8 @@ pub struct Stack {
     entries: *mut Entry,
     capacity: u32,
     code_epoch: u32,
+    /// What stands below the outermost frame: the root, or the name of the running task.
+    base: u32,
 }
 
 impl Stack {
@@ -92,6 +94,7 @@ impl Stack {
         entries: null_mut(),
         capacity: 0,
         code_epoch: 0,
+        base: NODE_ROOT,
     };
 
     /// An empty one.
@@ -103,6 +106,12 @@ impl Stack {
     /// What is kept is to be held against the interpreter's frames at the next event.
     pub fn distrust(&mut self) {
         self.top = NOWHERE;
+    }
+
+    /// From now on the outermost frame stands on this node.
+    pub fn rest_on(&mut self, base: u32) {
+        (self.base, self.length) = (base, 0);
+        self.distrust();
     }
 
     /// Forgets the stack, and gives its memory back: the thread ends.
@@ -221,7 +230,7 @@ pub unsafe fn site<V: Layout>(
         let key = V::instruction_key(top);
         let parent = follow::<V>(stack, writer, top)?;
         #[cfg(feature = "check-stacks")]
-        check::holds::<V>(writer, top, parent);
+        check::holds::<V>(stack.base, writer, top, parent);
         site_at::<V>(writer, parent, top, key, kind)
     }
 }
@@ -458,7 +467,7 @@ unsafe fn lowest_changed<V: Layout>(stack: &Stack, kept: usize, mut above: *cons
 #[inline(always)]
 unsafe fn renew<V: Layout>(stack: &mut Stack, writer: &mut Writer, lowest: usize, is_waiting: bool) -> Option<u32> {
     let last = stack.length as usize - 1;
-    let mut parent = if lowest == 0 { NODE_ROOT } else { stack.get(lowest - 1).node };
+    let mut parent = if lowest == 0 { stack.base } else { stack.get(lowest - 1).node };
     for index in lowest..=last {
         let mut entry = stack.get(index);
         // SAFETY: the caller's promise.
@@ -514,7 +523,7 @@ unsafe fn rebuild<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const
             stack.entry(length - 1 - index).write(low);
         }
     }
-    let mut parent = NODE_ROOT;
+    let mut parent = stack.base;
     for index in 0..length - 1 {
         let entry = stack.get(index);
         let Some(node) = node_at::<V>(writer, parent, entry.frame, entry.key) else {
@@ -719,7 +728,7 @@ pub mod check {
     /// As [`site`].
     pub unsafe fn usual_holds<V: Layout>(stack: &Stack, writer: &mut Writer) {
         // SAFETY: the caller's promise.
-        unsafe { holds::<V>(writer, stack.top, stack.top_parent) };
+        unsafe { holds::<V>(stack.base, writer, stack.top, stack.top_parent) };
     }
 
     const MAX_DEPTH: usize = 1 << 16;
@@ -731,7 +740,7 @@ pub mod check {
     ///
     /// # Safety
     /// As [`site`].
-    pub unsafe fn holds<V: Layout>(writer: &mut Writer, top: *const c_void, parent: u32) {
+    pub unsafe fn holds<V: Layout>(base: u32, writer: &mut Writer, top: *const c_void, parent: u32) {
         let mut frames = [null(); 256];
         let (mut frame, mut depth) = (top, 0);
         while !frame.is_null() && depth < MAX_DEPTH {
@@ -744,7 +753,7 @@ pub mod check {
         if depth > 256 {
             return;
         }
-        let mut node = NODE_ROOT;
+        let mut node = base;
         for frame in frames[1..depth].iter().rev() {
             // SAFETY: as above.
             let key = unsafe { V::instruction_key(*frame) };

@@ -44,6 +44,8 @@ pub struct Thread {
     pub validity: u32,
     /// In which recording the rest was set up; 0: in none.
     pub generation: u32,
+    /// The same as [`validity`](Self::validity) while tasks are told apart, when that one is never right.
+    pub validity_between_tasks: u32,
     /// Where the interpreter keeps the running thread state: for this thread (3.12 and newer) or for all.
     pub tstate_slot: *const *const c_void,
     /// The thread state of this thread in the main interpreter, once it was seen to hold the GIL with it; else [`NO_TSTATE`]. Where there is
@@ -55,6 +57,8 @@ pub struct Thread {
     pub writer: *mut crate::agent::Writer,
     /// The stack as it was at the last event.
     pub stack: Stack,
+    /// A hash of the running task's name ([`crate::task`]); 0: none.
+    pub task: u64,
 }
 
 /// The calling thread's state, as a hook holds it across the calls of real functions, in which nested hooks may change it: so it

@@ -5,7 +5,7 @@ use crate::ending;
 use crate::pace::Pace;
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, Server};
-use crate::session::{Admission, Closed, Newcomer, Reading, Session};
+use crate::session::{Admission, Closed, Newcomer, Reading, Session, lacks_tasks};
 use crate::sharing::{Resident, Sharing};
 use crate::shortage::Bounds;
 use crate::slice_log::SliceLog;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Collector {
     server: Server,
     starts_with_script: bool,
+    tells_tasks: bool,
     root: Option<Root>,
     sessions: Vec<Slot>,
     is_begun: bool,
@@ -70,6 +71,8 @@ pub struct Recording {
     pub is_begun: bool,
     /// Why the first program that asked to be recorded was not, if one was not.
     pub failure: Option<Error>,
+    /// Whether some process' asyncio tasks were to be told apart and could not be.
+    pub lacks_tasks: bool,
 }
 
 impl Collector {
@@ -82,6 +85,7 @@ impl Collector {
         Self {
             server,
             starts_with_script,
+            tells_tasks: false,
             root: None,
             sessions: Vec::new(),
             is_begun: false,
@@ -97,6 +101,11 @@ impl Collector {
             next_scan: start + slices.interval(),
             slices,
         }
+    }
+
+    /// Has all programs tell asyncio tasks apart.
+    pub fn tell_tasks(&mut self) {
+        self.tells_tasks = true;
     }
 
     /// The name for [`memlens_format::shared::COLLECTOR_ENV`].
@@ -166,6 +175,7 @@ impl Collector {
         meta.started_unix_ns = self.started_unix_ns;
         meta.duration_ns = end_ns;
         meta.unseen.unrecorded_processes = self.unrecorded_processes;
+        let lacks_tasks = closed.iter().any(|session| session.lacks_tasks);
         let refusals = closed.iter().filter_map(|session| session.refusal.clone());
         let refusal = refusals.max_by_key(|refusal| refusal.time_ns);
         meta.shortage = self.root.as_ref().and_then(|root| root.bounds.shortage(meta.exit, refusal, end_ns));
@@ -178,7 +188,7 @@ impl Collector {
             timeline: self.timeline,
             slices: self.slices,
         });
-        Recording { capture, is_begun: self.is_begun, failure: self.failure }
+        Recording { capture, is_begun: self.is_begun, failure: self.failure, lacks_tasks }
     }
 
     fn poll(&mut self, wake: BorrowedFd<'_>) -> Result<Ready, Error> {
@@ -216,6 +226,7 @@ impl Collector {
             python_version: client.hello.python_version,
             python_kind: client.hello.python_kind,
             agent_version: client.hello.version,
+            lacks_tasks: self.tells_tasks && lacks_tasks(&client.hello),
             executable: ProcessInfo::new(client.pid).executable(),
         };
         self.close_replaced(client.pid);
@@ -234,7 +245,7 @@ impl Collector {
     fn open(&mut self, client: &Client) {
         let now_ns = self.elapsed_ns();
         let index = self.sessions.len() as u32;
-        match Session::open(index, client, std::process::id(), now_ns) {
+        match Session::open(index, client, self.tells_tasks, std::process::id(), now_ns) {
             Ok(session) => {
                 self.is_begun = true;
                 self.sessions.push(Slot::Open(Box::new(session)));

@@ -4,7 +4,7 @@
 //! boundaries. Only processes of the same user, or root's, are listened to. Nothing here blocks: a client that connects
 //! and says nothing just waits.
 use crate::Error;
-use memlens_format::shared::{Header, Hello, SHARED_MAGIC, Welcome};
+use memlens_format::shared::{Header, Hello, SHARED_MAGIC, WELCOME_TASKS, Welcome};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
@@ -104,9 +104,9 @@ impl Client {
         Some(Self { socket, hello, pid: pid.as_raw_nonzero().get().unsigned_abs() })
     }
 
-    /// Tells the program to record into `file`.
-    pub fn accept(&self, file: &SharedFile) -> Result<(), Error> {
-        let bytes = encode_welcome(1, file.bytes);
+    /// Tells the program to record into `file`, and whether to tell asyncio tasks apart.
+    pub fn accept(&self, file: &SharedFile, tells_tasks: bool) -> Result<(), Error> {
+        let bytes = encode_welcome(1, if tells_tasks { WELCOME_TASKS } else { 0 }, file.bytes);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let descriptors = [file.file.as_fd()];
@@ -117,7 +117,7 @@ impl Client {
 
     /// Tells the program to stay unrecorded. Should it have gone, that is as well.
     pub fn decline(&self) {
-        let bytes = encode_welcome(0, 0);
+        let bytes = encode_welcome(0, 0, 0);
         let _ = rustix::net::send(&self.socket, &bytes, SendFlags::NOSIGNAL);
     }
 }
@@ -178,17 +178,18 @@ fn receive_hello(socket: &OwnedFd) -> Result<Hello, Errno> {
         parent_pid: word(offset_of!(Hello, parent_pid))?,
         python_version: word(offset_of!(Hello, python_version))?,
         python_kind: word(offset_of!(Hello, python_kind))?,
-        reserved: 0,
+        abilities: word(offset_of!(Hello, abilities))?,
     };
     if hello.magic == SHARED_MAGIC { Ok(hello) } else { Err(Errno::PROTO) }
 }
 
 /// A [`Welcome`] as its bytes in memory.
-fn encode_welcome(accept: u32, file_bytes: u64) -> [u8; size_of::<Welcome>()] {
+fn encode_welcome(accept: u32, wishes: u32, file_bytes: u64) -> [u8; size_of::<Welcome>()] {
     let mut bytes = [0; size_of::<Welcome>()];
     let mut put = |offset: usize, field: &[u8]| bytes[offset..offset + field.len()].copy_from_slice(field);
     put(offset_of!(Welcome, magic), &SHARED_MAGIC.to_ne_bytes());
     put(offset_of!(Welcome, accept), &accept.to_ne_bytes());
+    put(offset_of!(Welcome, wishes), &wishes.to_ne_bytes());
     put(offset_of!(Welcome, file_bytes), &file_bytes.to_ne_bytes());
     bytes
 }

@@ -11,8 +11,8 @@ use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
-    Header, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK, STATUS_OFF,
-    is_release,
+    HELLO_READS_TASKS, Header, Hello, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION,
+    SITES_PER_CHUNK, STATUS_OFF, is_release,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,6 +32,8 @@ pub struct Newcomer {
     pub python_kind: u32,
     /// Version of the agent's shared layout.
     pub agent_version: u32,
+    /// Whether asyncio tasks were asked for, and the agent does not know where this interpreter keeps them.
+    pub lacks_tasks: bool,
     /// Its executable, where it can be known.
     pub executable: Option<PathBuf>,
 }
@@ -55,6 +57,7 @@ impl Newcomer {
     pub fn admission(&self, starts_with_script: bool, is_begun: bool) -> Admission {
         let is_current = self.agent_version == SHARED_VERSION;
         match self.python_kind {
+            PYTHON_SUPPORTED if self.lacks_tasks && self.is_root && !is_begun => Admission::Refuse,
             PYTHON_SUPPORTED if is_current => Admission::Record,
             PYTHON_NONE if is_begun && is_current => Admission::Record,
             PYTHON_NONE if !is_begun && (starts_with_script || !self.is_root) => Admission::Ignore,
@@ -62,6 +65,11 @@ impl Newcomer {
             _ => Admission::Leave,
         }
     }
+}
+
+/// Whether the agent does not know where this interpreter keeps its asyncio tasks.
+pub fn lacks_tasks(hello: &Hello) -> bool {
+    hello.python_kind == PYTHON_SUPPORTED && hello.abilities & HELLO_READS_TASKS == 0
 }
 
 /// What a scan saw of a site.
@@ -78,6 +86,8 @@ pub struct Session {
     index: u32,
     pid: u32,
     parent_pid: u32,
+    /// Asyncio tasks were asked for, and this interpreter's cannot be told apart.
+    lacks_tasks: bool,
     shared: SharedFile,
     view: SharedView,
     /// The header, to write the clock into.
@@ -129,11 +139,19 @@ pub struct Closed {
     pub refusal: Option<Refusal>,
     /// What libraries mapped by themselves.
     pub regions: Vec<Region>,
+    /// Asyncio tasks were to be told apart, and were not.
+    pub lacks_tasks: bool,
 }
 
 impl Session {
     /// Makes the shared tables for `client`, whose session has the number `index`, and sends them to it.
-    pub fn open(index: u32, client: &Client, collector_pid: u32, clock_ns: u64) -> Result<Self, Error> {
+    pub fn open(
+        index: u32,
+        client: &Client,
+        tells_tasks: bool,
+        collector_pid: u32,
+        clock_ns: u64,
+    ) -> Result<Self, Error> {
         let shared = SharedFile::new()?;
         let header = Mapping::writable(&shared.file, size_of::<Header>())?;
         let view = SharedView::new(&shared.file, shared.bytes)?;
@@ -141,13 +159,14 @@ impl Session {
             fields.collector_pid.store(collector_pid, Relaxed);
             fields.clock_ns.store(clock_ns, Relaxed);
         }
-        client.accept(&shared)?;
+        client.accept(&shared, tells_tasks)?;
         let info = ProcessInfo::new(client.pid);
         let pid = Pid::from_raw(client.pid.cast_signed());
         Ok(Self {
             index,
             pid: client.pid,
             parent_pid: client.hello.parent_pid,
+            lacks_tasks: tells_tasks && lacks_tasks(&client.hello),
             shared,
             view,
             header,
@@ -282,6 +301,7 @@ impl Session {
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),
             regions: if is_ready { self.view.regions() } else { Vec::new() },
+            lacks_tasks: self.lacks_tasks || is_ready && self.view.header().tasks_unreadable.load(Relaxed) != 0,
             refusal: is_ready.then(|| Refusal::read(&self.view)).flatten(),
         }
     }

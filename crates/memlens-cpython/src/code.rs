@@ -47,9 +47,11 @@ pub unsafe fn read_code<'a>(code: *const c_void, offsets: &CodeOffsets) -> Code<
     }
 }
 
+/// Reads a string; "?" for null.
+///
 /// # Safety
-/// `object` must be null or a live `str`.
-unsafe fn read_text<'a>(object: *const c_void, offsets: &CodeOffsets) -> Text<'a> {
+/// `object` must be null or a live `str` of the version that `offsets` belong to, and stay so for `'a`.
+pub unsafe fn read_text<'a>(object: *const c_void, offsets: &CodeOffsets) -> Text<'a> {
     if object.is_null() {
         return UNKNOWN;
     }

@@ -133,6 +133,15 @@ pub unsafe fn compare(runtime: *const c_void, version_hex: u32) -> DebugOffsets 
     }
 }
 
+/// `sizeof(PyThreadState)` in 3.13, behind which the interpreter keeps more.
+///
+/// # Safety
+/// `runtime` must be the address of `_PyRuntime` of a 3.13 that was found to [agree](compare).
+pub unsafe fn thread_state_bytes(runtime: *const c_void) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { read(runtime, PARTS_313.thread_state * 8) }
+}
+
 fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -> bool {
     let code: &CodeOffsets = &V::CODE;
     let head = code.object_head;

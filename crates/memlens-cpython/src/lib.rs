@@ -10,3 +10,4 @@ pub mod code;
 pub mod debug_offsets;
 pub mod layout;
 pub mod line_table;
+pub mod task;

@@ -152,6 +152,8 @@ pub struct Header {
     pub library_count: AtomicU32,
     /// Libraries that map memory themselves.
     pub libraries: [LibraryRecord; MAX_LIBRARIES],
+    /// 1 if the asyncio tasks of this process were to be told apart and could not be.
+    pub tasks_unreadable: AtomicU32,
 
     /// Offsets of the chunks.
     pub node_chunks: [AtomicU64; NODE_CHUNKS],
@@ -301,8 +303,8 @@ pub struct Hello {
     pub python_version: u32,
     /// `PYTHON_*`: what was found.
     pub python_kind: u32,
-    /// Unused, 0.
-    pub reserved: u32,
+    /// `HELLO_*`: what the agent can do with it.
+    pub abilities: u32,
 }
 
 /// [`Hello::python_kind`]: no interpreter in this process.
@@ -316,6 +318,9 @@ pub const PYTHON_FREE_THREADED: u32 = 3;
 /// [`Hello::python_kind`]: another implementation of Python (PyPy, GraalPy).
 pub const PYTHON_OTHER: u32 = 4;
 
+/// [`Hello::abilities`]: the agent knows where this interpreter keeps the running asyncio task.
+pub const HELLO_READS_TASKS: u32 = 1;
+
 /// The collector's answer to a [`Hello`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -324,11 +329,14 @@ pub struct Welcome {
     pub magic: u64,
     /// 1: record; the descriptor comes with this message. 0: stay off.
     pub accept: u32,
-    /// Unused, 0.
-    pub reserved: u32,
+    /// `WELCOME_*`: what is asked for beyond the ordinary.
+    pub wishes: u32,
     /// Size of the shared file in bytes.
     pub file_bytes: u64,
 }
+
+/// [`Welcome::wishes`]: what asyncio tasks allocate is to be told apart, by the task's name as the outermost frame.
+pub const WELCOME_TASKS: u32 = 1;
 
 /// Name of the environment variable that names the collector's socket.
 pub const COLLECTOR_ENV: &str = "MEMLENS_COLLECTOR";

@@ -269,13 +269,19 @@ impl Interner {
         self.code_or_name(memory, &CodeFacts { name, file, first_line: 0 }, true)
     }
 
+    /// The record of such a name, if there is one.
+    pub fn known_name(&self, name: RawText, what: &str) -> Option<u32> {
+        let file = RawText { bytes: what.as_bytes(), width: 1 };
+        let facts = CodeFacts { name, file, first_line: 0 };
+        self.find_code(facts.hash(), &facts, true)
+    }
+
     fn stored(&self, code: u32) -> Option<StoredCode> {
         // SAFETY: the ids in the table are below the number of codes, and their twins were written.
         unsafe { self.stored_codes.add(code as usize).read() }
     }
 
-    fn code_or_name(&mut self, memory: &mut impl Memory, facts: &CodeFacts, is_name: bool) -> Option<u32> {
-        let hash = facts.hash();
+    fn find_code(&self, hash: u64, facts: &CodeFacts, is_name: bool) -> Option<u32> {
         let is_it = |id| {
             self.stored(id).is_some_and(|stored| {
                 stored.hash == hash
@@ -286,7 +292,12 @@ impl Interner {
                     && stored.facts.file.bytes == facts.file.bytes
             })
         };
-        if let Some(code) = self.code_table.find(hash as u32, is_it) {
+        self.code_table.find(hash as u32, is_it)
+    }
+
+    fn code_or_name(&mut self, memory: &mut impl Memory, facts: &CodeFacts, is_name: bool) -> Option<u32> {
+        let hash = facts.hash();
+        if let Some(code) = self.find_code(hash, facts, is_name) {
             return Some(code);
         }
         let (index, record) = self.codes.next(memory)?;

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// The interpreter, as a path or a name on PATH [default: python3, else the active virtual environment's]
     #[arg(long, value_name = "PATH")]
     python: Option<OsString>,
+    /// Tell asyncio tasks apart: the running task's name is the outermost frame of a stack
+    #[arg(long)]
+    tasks: bool,
     /// Print nothing at the end but errors
     #[arg(short, long)]
     quiet: bool,
@@ -49,7 +52,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let signals = SignalWatch::begin().context("cannot watch for signals")?;
     limit::check_descriptors()?;
     let output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
-    let Recorded { ended, capture } = record(&target, &interpreter, agent, signals)?;
+    let Recorded { ended, capture } = record(&target, &interpreter, agent, arguments.tasks, signals)?;
     let status = ExitCode::from(exit_status(ended.exit));
     let capture = match capture {
         Ok(capture) => capture,
@@ -81,9 +84,13 @@ fn record(
     target: &Target,
     interpreter: &Interpreter,
     agent: PathBuf,
+    tells_tasks: bool,
     (signals, inherited): (SignalWatch, Inherited),
 ) -> Result<Recorded> {
     let mut collector = Collector::new(Server::bind()?, interpreter.is_script);
+    if tells_tasks {
+        collector.tell_tasks();
+    }
     let preload = agent_library::preload(agent);
     let program = Program::start(interpreter, target.words(), &preload, collector.server_name(), inherited)?;
     let served = serve(&mut collector, &program, &signals);
@@ -97,6 +104,9 @@ fn record(
         return Ok(Recorded { ended, capture: Err(error.to_string()) });
     }
     let recording = collector.finish(meta(target, interpreter, &ended), ended.high_water_bytes);
+    if recording.lacks_tasks {
+        eprintln!("memlens: --tasks: {NO_TASKS}");
+    }
     let capture = match (recording.is_begun, recording.failure) {
         (true, _) => Ok(recording.capture),
         (false, Some(error)) => Err(error.to_string()),
@@ -144,6 +154,10 @@ fn print_closing(capture: &Capture, destination: &Path, file_bytes: u64) {
     let _ = closing::write_account(capture, destination, file_bytes, &mut out);
 }
 
+/// Said at the end, for it shows only when the program imports asyncio.
+const NO_TASKS: &str =
+    "this asyncio is not as CPython's own is built: tasks are not told apart (in one process at least)";
+
 fn unreached_text(interpreter: &Interpreter) -> String {
     format!(
         "no Python started by {} loaded the agent (a static executable, or LD_PRELOAD was removed)",
@@ -168,6 +182,11 @@ fn refusal_text(interpreter: &Interpreter, newcomer: &Newcomer) -> String {
         }
         PYTHON_FREE_THREADED => {
             format!("{path} is a free-threaded CPython{version}, which memlens cannot record yet (3.13 it can)")
+        }
+        PYTHON_SUPPORTED if newcomer.lacks_tasks => {
+            format!(
+                "{path} is CPython{version} in a build whose asyncio tasks memlens cannot tell apart: leave out --tasks"
+            )
         }
         PYTHON_SUPPORTED => format!("{path} cannot be recorded"),
         _ => format!("{path} is a Python{version} other than CPython, which memlens cannot record"),

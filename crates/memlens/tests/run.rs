@@ -128,6 +128,10 @@ fn an_interpreter_that_cannot_be_recorded_is_named_and_never_runs() {
         command.env("FAKE_PYTHON_KIND", kind).env("FAKE_PYTHON_VERSION", version);
         work.assert_refused(&mut command, text);
     }
+    // The fake agent does not claim to know where tasks are.
+    let mut command = work.command(&["--tasks", "--python", python(), "script.py"]);
+    command.env("FAKE_PYTHON_KIND", "1").env("FAKE_PYTHON_VERSION", "0x030c01f0");
+    work.assert_refused(&mut command, "is CPython 3.12.1 in a build whose asyncio tasks memlens cannot tell apart");
 }
 
 #[test]
