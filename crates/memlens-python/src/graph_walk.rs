@@ -3,6 +3,8 @@
 //! An object gets its number when it is first met, and its references are visited in the order of the numbers: that is how the
 //! builder takes them for the price of a push. As in `walk`, no Python code runs; libraries are asked at the end.
 use crate::class_name;
+use crate::coder::CoderStates;
+use crate::ctypes;
 use crate::edge::{self, Name, Visitor};
 use crate::fact;
 use crate::frame::Reference;
@@ -58,6 +60,7 @@ pub struct GraphWalk<'a> {
     /// Frames of pandas.
     tables: Vec<(ObjectId, Object)>,
     mappings: Vec<(ObjectId, Region)>,
+    coders: CoderStates,
 }
 
 /// An array that owns or shows memory.
@@ -92,6 +95,7 @@ impl<'a> GraphWalk<'a> {
             natives: Vec::new(),
             tables: Vec::new(),
             mappings: Vec::new(),
+            coders: CoderStates::default(),
         }
     }
 
@@ -231,6 +235,8 @@ impl<'a> GraphWalk<'a> {
         match facts.kind {
             Kind::NumpyArray => self.note_array(object),
             Kind::Mmap => self.mappings.extend(mapped_region(object).map(|region| (self.current, region))),
+            Kind::CData => self.mappings.extend(ctypes::buffer(object, facts).map(|region| (self.current, region))),
+            Kind::Coder(coder) => self.builder.opaque(self.current, self.coders.held_bytes(object, coder)),
             Kind::Native(native) => self.natives.push((self.current, object, native)),
             _ if facts.is_frame => self.tables.push((self.current, object)),
             _ => {}

@@ -2,6 +2,7 @@
 //!
 //! A class written in Python is seen through to the C type under it (its *native* base), which decides the layout. What a class
 //! says about itself (`__sizeof__`, `__class__`, `__dict__`) is never asked.
+use crate::coder::Coder;
 use crate::interpreter::Interpreter;
 use crate::layout::{GC_HEAD, type_object as slot};
 use crate::object::{Object, c_text};
@@ -55,6 +56,10 @@ pub enum Kind {
     BuiltinFunction,
     NumpyArray,
     NumpyDtype,
+    /// An instance of `ctypes`, whose value may lie outside of it.
+    CData,
+    /// A compressor or decompressor, whose library holds memory for it.
+    Coder(Coder),
     /// Buffers that only the library itself can tell: asked after the walk.
     Native(Native),
     Other,
@@ -110,6 +115,14 @@ const KINDS: &[(&str, Kind)] = &[
     ("builtin_function_or_method", Kind::BuiltinFunction),
     ("numpy.ndarray", Kind::NumpyArray),
     ("numpy.dtype", Kind::NumpyDtype),
+    ("_ctypes._CData", Kind::CData),
+    ("zlib.Compress", Kind::Coder(Coder::Deflate)),
+    ("zlib.Decompress", Kind::Coder(Coder::Inflate)),
+    ("zlib._ZlibDecompressor", Kind::Coder(Coder::BufferedInflate)),
+    ("_bz2.BZ2Compressor", Kind::Coder(Coder::BzipCompressor)),
+    ("_bz2.BZ2Decompressor", Kind::Coder(Coder::BzipDecompressor)),
+    ("_lzma.LZMACompressor", Kind::Coder(Coder::LzmaCompressor)),
+    ("_lzma.LZMADecompressor", Kind::Coder(Coder::LzmaDecompressor)),
     ("pyarrow.lib.Buffer", Kind::Native(Native::ArrowBuffer)),
     ("pyarrow.lib.Array", Kind::Native(Native::ArrowArray)),
     ("pyarrow.lib.ChunkedArray", Kind::Native(Native::ArrowChunked)),

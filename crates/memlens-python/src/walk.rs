@@ -3,6 +3,8 @@
 //! Two phases. First the walk: no Python code runs, no reference count is touched, nothing of the program changes; what is yet to be
 //! visited stands in a list, so that no depth is too deep. Then [`crate::native`] asks the libraries whose memory no
 //! traversal shows.
+use crate::coder::CoderStates;
+use crate::ctypes;
 use crate::edge::{self, Name, Visitor};
 use crate::interpreter::Interpreter;
 use crate::marks::Marks;
@@ -28,6 +30,7 @@ pub struct Walk<'a> {
     pub regions: Regions,
     /// Objects whose buffers only their library knows.
     pub natives: Vec<(Object, Native)>,
+    coders: CoderStates,
 }
 
 impl<'a> Walk<'a> {
@@ -42,6 +45,7 @@ impl<'a> Walk<'a> {
             own_bytes: 0,
             regions: Regions::default(),
             natives: Vec::new(),
+            coders: CoderStates::default(),
         }
     }
 
@@ -78,6 +82,8 @@ impl<'a> Walk<'a> {
         match facts.kind {
             Kind::NumpyArray => self.add_array(object),
             Kind::Mmap => self.regions.extend(mapped_region(object)),
+            Kind::CData => self.regions.extend(ctypes::buffer(object, facts)),
+            Kind::Coder(coder) => self.own_bytes += self.coders.held_bytes(object, coder),
             Kind::Native(native) => self.natives.push((object, native)),
             _ => {}
         }
