@@ -129,7 +129,8 @@ impl CoderStates {
         }
         // `lzma_next_coder`: the coder, its id, and what begins, runs and ends it.
         let is_next = |at: &usize| {
-            coder.word(8 * at) >= LEAST && is_code(coder.word(8 * at + 16)) && is_code(coder.word(8 * at + 24))
+            let next = coder.word(8 * at);
+            next >= LEAST && !is_code(next) && is_code(coder.word(8 * at + 16)) && is_code(coder.word(8 * at + 24))
         };
         let mut next = (0..NEXT_WORDS).filter(is_next).filter(|_| depth > 0);
         next.find_map(|at| self.lzma_chain_bytes(coder.word(8 * at), is_code, depth - 1))
@@ -162,7 +163,7 @@ impl CoderStates {
         let fits = (4096..=MOST_DICTIONARY).contains(&size)
             && [8, 16, 24].iter().all(|field| coder.word(*field) <= size)
             && is_code(coder.word(56))
-            && is_code(coder.word(64))
+            && [64, 72, 80].iter().all(|field| coder.word(*field) == 0 || is_code(coder.word(*field)))
             && self.is_block(coder.word(0), size);
         fits.then_some(LZMA_DECODER + size)
     }
