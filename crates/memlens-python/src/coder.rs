@@ -154,7 +154,13 @@ impl CoderStates {
             && longest == LONGEST_MATCH;
         let ends = [(0, size), (64, 4 * hashes), (72, 4 * links)];
         let is_there = ends.iter().all(|(field, bytes)| self.is_block(coder.word(at + field), *bytes));
-        (fits && is_there).then_some(LZMA_ENCODER + size + 4 * hashes + 4 * links)
+        (fits && is_there).then_some(LZMA_ENCODER + self.lzma2_bytes(coder, dictionary) + size + 4 * hashes + 4 * links)
+    }
+
+    /// `lzma_lzma2_encoder`, which holds the options (the size of the dictionary first), is another coder's wrapping; plain LZMA has none.
+    fn lzma2_bytes(&self, coder: &Words, dictionary: usize) -> usize {
+        let options = self.read(coder.word(0) + 16, 8);
+        if options.half(0) + 1 == dictionary { LZMA2_ENCODER } else { 0 }
     }
 
     /// `lzma_dict` in a decoder: what was written last.
@@ -218,7 +224,8 @@ const INFLATE_STATE: usize = 7152;
 const BZ_COMPRESSOR_STATE: usize = 55_768;
 const BZ_DECOMPRESSOR_STATE: usize = 64_144;
 /// What liblzma's coders take beside the dictionary and the match finder; measured of 5.4.1 and 5.8.4.
-const LZMA_ENCODER: usize = 316_000;
+const LZMA_ENCODER: usize = 250_000;
+const LZMA2_ENCODER: usize = 66_000;
 const LZMA_DECODER: usize = 31_000;
 /// `MATCH_LEN_MAX`.
 const LONGEST_MATCH: usize = 273;
