@@ -5,6 +5,7 @@
 use crate::class_name;
 use crate::coder::CoderStates;
 use crate::ctypes;
+use crate::doubt::Doubt;
 use crate::edge::{self, Name, Visitor};
 use crate::fact;
 use crate::frame::Reference;
@@ -61,6 +62,7 @@ pub struct GraphWalk<'a> {
     tables: Vec<(ObjectId, Object)>,
     mappings: Vec<(ObjectId, Region)>,
     coders: CoderStates,
+    doubt: Doubt,
 }
 
 /// An array that owns or shows memory.
@@ -96,6 +98,7 @@ impl<'a> GraphWalk<'a> {
             tables: Vec::new(),
             mappings: Vec::new(),
             coders: CoderStates::default(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -580,6 +583,10 @@ impl Visitor for GraphWalk<'_> {
             self.explain(id);
             self.builder.edge(self.current, id, name);
         }
+    }
+
+    fn is_object(&mut self, target: Object) -> bool {
+        self.doubt.is_object(target, &self.types)
     }
 
     fn outside(&mut self, name: Name, target: Object) {

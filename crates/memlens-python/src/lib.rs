@@ -8,6 +8,7 @@ mod coder;
 mod collector;
 mod ctypes;
 mod dict;
+mod doubt;
 mod edge;
 mod error;
 mod fact;

@@ -5,6 +5,7 @@
 //! traversal shows.
 use crate::coder::CoderStates;
 use crate::ctypes;
+use crate::doubt::Doubt;
 use crate::edge::{self, Name, Visitor};
 use crate::interpreter::Interpreter;
 use crate::marks::Marks;
@@ -31,6 +32,7 @@ pub struct Walk<'a> {
     /// Objects whose buffers only their library knows.
     pub natives: Vec<(Object, Native)>,
     coders: CoderStates,
+    doubt: Doubt,
 }
 
 impl<'a> Walk<'a> {
@@ -46,6 +48,7 @@ impl<'a> Walk<'a> {
             regions: Regions::default(),
             natives: Vec::new(),
             coders: CoderStates::default(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -166,6 +169,10 @@ impl Visitor for Walk<'_> {
             return;
         }
         if facts.is_leaf { self.count(target, &facts) } else { self.pending.push(target) }
+    }
+
+    fn is_object(&mut self, target: Object) -> bool {
+        self.doubt.is_object(target, &self.types)
     }
 
     fn outside(&mut self, name: Name, target: Object) {
