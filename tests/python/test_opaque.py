@@ -3,6 +3,7 @@
 import bz2
 import ctypes
 import lzma
+import mmap
 import sys
 import zlib
 
@@ -51,6 +52,12 @@ def test_memory_that_a_program_named_is_not_the_instances_own():
     shown = (ctypes.c_char * 1_000_000).from_address(ctypes.addressof(block))
     assert memlens.sizeof(shown) < 1000
     assert memlens.sizeof(block, shown, memoryview(block)) < 1_002_000
+
+
+@pytest.mark.parametrize("make", [lambda: ctypes.create_string_buffer(1_000_000), lambda: mmap.mmap(-1, 1_000_000)])
+def test_memory_that_its_object_shows_is_not_pinned(make):
+    tree = memlens.size_tree(make())
+    assert (tree.pinned, tree.deep) == (0, pytest.approx(1_000_000, rel=0.01))
 
 
 def test_a_resized_array():

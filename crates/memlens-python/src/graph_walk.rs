@@ -16,7 +16,7 @@ use crate::numbering::Numbering;
 use crate::numpy::{self, Extent};
 use crate::object::{Object, c_text};
 use crate::pandas::{self, Column};
-use crate::region::{Region, RegionKind, Regions};
+use crate::region::{Region, RegionBytes, RegionKind, Regions};
 use crate::rule::Rules;
 use crate::size;
 use crate::text;
@@ -450,8 +450,11 @@ impl<'a> GraphWalk<'a> {
     /// Says of each buffer how much of it nobody shows: only views of an array are left, or slices of Arrow's arrays.
     fn add_unused(&mut self, buffers: &Buffers, answers: &[native::Answer]) {
         let mut used: FxHashMap<ObjectId, (u64, Regions)> = FxHashMap::default();
-        for array in self.shown_arrays() {
-            for (buffer, shown) in buffers.within(heap_region(array.extent)) {
+        // What maps memory, or a value of ctypes, shows all of it.
+        let mapped: Vec<Region> = self.mappings.iter().map(|(_, region)| *region).collect();
+        let arrays = self.shown_arrays().into_iter().map(|array| heap_region(array.extent));
+        for region in arrays.chain(mapped) {
+            for (buffer, shown) in buffers.within(region) {
                 used.entry(buffer).or_default().1.push(shown);
             }
         }
@@ -464,7 +467,8 @@ impl<'a> GraphWalk<'a> {
         }
         for (buffer, bytes) in buffers.all() {
             let (counted, ranges) = used.remove(&buffer).unwrap_or_default();
-            let shown = (counted + ranges.bytes().heap).min(bytes);
+            let RegionBytes { heap, shared, file } = ranges.bytes();
+            let shown = (counted + heap + shared + file).min(bytes);
             if shown < bytes {
                 self.builder.fact(buffer, FactKind::UsesPartOf { used: shown }, bytes - shown);
             }
