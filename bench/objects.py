@@ -230,7 +230,7 @@ def table(rows):
         yield f"| {row['name']} | {row['truth']:,} | " + " | ".join(cells) + " |"
 
 
-def document(rows, left, seconds, forked, walked):
+def document(rows, left, speed):
     right = {name: sum(row[name + " right"] for row in rows) for name in TOOLS}
     yield "# Scoreboard: sizes of objects, against the truth"
     yield ""
@@ -241,42 +241,73 @@ def document(rows, left, seconds, forked, walked):
     yield "|---|" + "---:|" * len(TOOLS)
     yield "| within 2 % of the truth | " + " | ".join(f"{right[name]} of {len(rows)}" for name in TOOLS) + " |"
     yield "| left behind by sizing 100,000 instances, bytes | " + " | ".join(f"{left[name]:,}" for name in TOOLS) + " |"
-    if seconds:
-        yield "| a list of 1,000,000 dicts, seconds | " + " | ".join(f"{seconds[name]:.2f}" for name in TOOLS) + " |"
-    yield ""
-    if forked:
-        yield f"`snapshot(fork=True)` with {forked['resident'] / 1e9:.2f} GB resident and {forked['objects']:,} objects: the program stood still for"
-        yield f"{forked['pause_ms']:.1f} ms (a bare `os.fork()` takes {forked['fork_ms']:.1f} ms)."
-        if forked["copied"] is not None:
-            yield f"{100 * forked['copied']:.2f} % of the pages had to be copied while the child walked."
-    if walked:
-        yield f"`snapshot()` of {walked['objects']:,} objects: {walked['snapshot_s']:.2f} s, its dominators and the largest object {walked['top_s']:.2f} s."
     yield ""
     yield "What is not fair to the others: pympler and objsize leave functions out by default. What memlens cannot tell: an int that came out of a"
     yield "sum may have a digit more allotted than it uses; the interpreter keeps no note of it."
     yield ""
+    yield SPEED
+    yield ""
+    yield from speed
+    yield OBJECTS
+    yield ""
     yield from table(rows)
+
+
+#: The parts of the document, which can be made one without the other.
+SPEED, OBJECTS = "## Speed", "## Objects"
+
+
+def speed_section(rounds, count):
+    """Each figure is a median of the rounds; the other tools have one round, for they change what they measure."""
+    forked = forked_and_dirtied(rounds)
+    walked = snapshot_speed(count)
+    seconds = sizing_speed(rounds)
+    yield f"CPython {platform.python_version()}, {os.cpu_count()} cores."
+    yield ""
+    yield "| | " + " | ".join(TOOLS) + " |"
+    yield "|---|" + "---:|" * len(TOOLS)
+    yield "| a list of 1,000,000 dicts, seconds | " + " | ".join(f"{seconds[name]:.2f}" for name in TOOLS) + " |"
+    yield "| times as long as memlens | " + " | ".join(f"{seconds[name] / seconds['memlens']:.1f}" for name in TOOLS) + " |"
+    yield ""
+    yield f"`snapshot(fork=True)` with {forked['resident'] / 1e9:.2f} GB resident and {forked['objects']:,} objects: the program stood still for"
+    yield f"{forked['pause_ms']:.1f} ms (a bare `os.fork()` takes {forked['fork_ms']:.1f} ms)."
+    if forked["copied"] is not None:
+        yield f"{100 * forked['copied']:.2f} % of the pages had to be copied while the child walked."
+    yield f"`snapshot()` of {walked['objects']:,} objects: {walked['snapshot_s']:.2f} s, its dominators and the largest object {walked['top_s']:.2f} s."
+    yield ""
+
+
+def kept_speed(path):
+    """The speeds of an earlier run."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return lines[lines.index(SPEED) + 2 : lines.index(OBJECTS)] if SPEED in lines else []
+
+
+def with_speed(path, speed):
+    """The document of an earlier run with other speeds."""
+    lines = path.read_text().splitlines()
+    return [*lines[: lines.index(SPEED) + 2], *speed, *lines[lines.index(OBJECTS) :]]
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--no-speed", action="store_true", help="sizes only")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--no-speed", action="store_true", help="sizes only; the speeds stay")
+    only.add_argument("--only-speed", action="store_true", help="speeds only; the sizes stay")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--objects", type=int, default=10_000_000)
     parser.add_argument("-o", type=Path, default=ROOT / "docs" / "scoreboard.md")
     arguments = parser.parse_args()
-    rows = scoreboard()
-    left = {name: left_behind(tool) for name, tool in TOOLS.items()}
-    seconds = forked = walked = None
-    if not arguments.no_speed:
-        forked = forked_and_dirtied(arguments.rounds)
-        walked = snapshot_speed(arguments.objects)
-        seconds = sizing_speed(arguments.rounds)
+    speed = kept_speed(arguments.o) if arguments.no_speed else list(speed_section(arguments.rounds, arguments.objects))
+    if arguments.only_speed:
+        lines = with_speed(arguments.o, speed)
+    else:
+        rows = scoreboard()
+        lines = list(document(rows, {name: left_behind(tool) for name, tool in TOOLS.items()}, speed))
+        print("memlens is off on:", [row["name"] for row in rows if not row["memlens right"]] or "none", file=sys.stderr)
     arguments.o.parent.mkdir(exist_ok=True)
-    arguments.o.write_text("\n".join(document(rows, left, seconds, forked, walked)) + "\n")
-    print("\n".join(list(document(rows, left, seconds, forked, walked))[:16]))
-    wrong = [row["name"] for row in rows if not row["memlens right"]]
-    print("memlens is off on:", wrong or "none", file=sys.stderr)
+    arguments.o.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines[: lines.index(OBJECTS)]))
     return os.EX_OK
 
 

@@ -23,8 +23,8 @@ class SizeTree:
 
     ``shallow``: the object's own blocks. ``deep``: all that it reaches and that belongs to it, each object and buffer once;
     what stands above it in the tree is not counted again. ``retained``: what would go if it went; what others hold as well
-    stays. ``pinned``: bytes of buffers that it keeps alive and that nothing shows. ``opaque``: the part of ``deep`` that a
-    library told without saying where it lies. ``file``: pages of mapped files, which are in none of the others.
+    stays. ``pinned``: bytes of buffers that it keeps alive and that nothing shows. ``opaque``: the part of ``deep`` that
+    libraries hold where no reference leads, as they tell or as the layout of their state says. ``file``: pages of mapped files, which are in none of the others.
     ``count``: the number of objects and buffers in ``deep``.
     """
 
@@ -89,7 +89,7 @@ class SizeTree:
         if self.pinned:
             yield f"{bytes_text(self.pinned)} of it are pinned: kept alive by views that show less."
         if self.opaque:
-            yield f"{bytes_text(self.opaque)} of it are as a library says, which does not tell where."
+            yield f"{bytes_text(self.opaque)} of it are opaque: held by a library where no reference leads."
         if self.file:
             yield f"{bytes_text(self.file)} of mapped files are not counted."
 

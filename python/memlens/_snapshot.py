@@ -245,7 +245,7 @@ class Snapshot:
         if coverage.resident:
             yield f"resident {bytes_text(coverage.resident)}"
         if coverage.opaque:
-            yield f"{bytes_text(coverage.opaque)} as a library says, which does not tell where"
+            yield f"{bytes_text(coverage.opaque)} of it opaque: held by libraries where no reference leads"
         yield f"{'RETAINED':>10}{'OWN':>10}  OBJECT"
         for row in self.top(10):
             line = f"{bytes_text(row.retained):>10}{bytes_text(row.bytes):>10}  {row.path or '?'}  {row.type}"

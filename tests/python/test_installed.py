@@ -24,3 +24,36 @@ def test_the_command_reads_a_snapshot(tmp_path):
     done = subprocess.run([str(COMMAND), "heap", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout.decode()
     assert b"MiB" in done.stdout
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_isolated():
+    done = run("-I", "-c", "import memlens; print(memlens.sizeof([1.5]))")
+    assert done.stdout.strip() == str(memlens.sizeof([1.5])), done.stdout
+
+
+IN_ANOTHER = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import memlens
+interpreters.run_string(interpreters.create(), '''
+try:
+    import memlens
+except ImportError as error:
+    print(error, flush=True)
+else:
+    print(memlens.sizeof([1.5]), flush=True)
+''')
+"""
+
+
+def test_another_interpreter_of_the_process_has_it_or_is_refused():
+    # Since 3.12 each may have a GIL of its own, which would not keep the objects of the others from changing.
+    answer = "module memlens._native does not support loading in subinterpreters"
+    done = run("-c", IN_ANOTHER)
+    assert done.stdout.splitlines()[0] == (answer if sys.version_info >= (3, 12) else str(memlens.sizeof([1.5]))), done.stdout

@@ -7,8 +7,10 @@ are computed.
 
 import array
 import asyncio
+import bz2
 import collections
 import contextlib
+import ctypes
 import dataclasses
 import datetime
 import decimal
@@ -18,11 +20,14 @@ import functools
 import gc
 import io
 import itertools
+import lzma
 import mmap
+import random
 import sys
 import tracemalloc
 import types
 import weakref
+import zlib
 from xml.etree import ElementTree
 
 N = 10_000
@@ -488,9 +493,73 @@ def pandas_cases():
     }
 
 
+#: Noise, which does not shrink.
+NOISE = bytes(random.Random(1).randrange(256) for _ in range(200_000))
+
+
+def fed(make, whole, most=-1):
+    """A decompressor that has had a part of its input; with ``most``, of which it gave a part of the output."""
+
+    def build():
+        reader = make()
+        reader.decompress(*([whole[: len(whole) // 2]] if most < 0 else [whole, most]))
+        return reader
+
+    return build
+
+
+def holder(make, whole, act):
+    def build():
+        made = make()
+        act(made, whole)
+        return made
+
+    return build
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("values", ctypes.c_double * 50_000)]
+
+
+def pointer():
+    return ctypes.cast((ctypes.c_int * 100_000)(), ctypes.POINTER(ctypes.c_int))
+
+
+def c_cases():
+    """Memory that C libraries allocate for an object through the interpreter's allocators, so that tracemalloc sees it."""
+    raw = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20, "mf": lzma.MF_BT2}]
+    cases = {
+        "zlib: compressor": zlib.compressobj,
+        "zlib: small window": lambda: zlib.compressobj(9, zlib.DEFLATED, 9, 1),
+        "zlib: raw, used": holder(lambda: zlib.compressobj(6, zlib.DEFLATED, -15, 9), NOISE, lambda made, whole: made.compress(whole)),
+        "zlib: decompressor": fed(zlib.decompressobj, zlib.compress(NOISE)),
+        "zlib: unused decompressor": zlib.decompressobj,
+        "bz2: compressor": bz2.BZ2Compressor,
+        "bz2: small blocks": lambda: bz2.BZ2Compressor(1),
+        "lzma: compressor": lambda: lzma.LZMACompressor(preset=1),
+        "lzma: alone": lambda: lzma.LZMACompressor(format=lzma.FORMAT_ALONE, preset=0),
+        "lzma: hash chains": lambda: lzma.LZMACompressor(filters=[{"id": lzma.FILTER_LZMA2, "mf": lzma.MF_HC3, "dict_size": 1 << 16}]),
+        "lzma: decompressor": fed(lzma.LZMADecompressor, lzma.compress(NOISE, preset=1)),
+        "lzma: input kept": fed(lzma.LZMADecompressor, lzma.compress(NOISE, preset=1), 10),
+        "lzma: raw": fed(lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=raw), lzma.compress(NOISE, format=lzma.FORMAT_RAW, filters=raw)),
+        "ctypes: string buffer": lambda: ctypes.create_string_buffer(1_000_000),
+        "ctypes: structure": Point,
+        "ctypes: pointer to an array": pointer,
+        "ctypes: slices of a structure": lambda: (lambda point: [point.values, point])(Point()),
+        "ctypes: over a bytearray": lambda: (ctypes.c_char * 1_000_000).from_buffer(bytearray(1_000_000)),
+    }
+    if hasattr(zlib, "_ZlibDecompressor"):
+        cases["zlib: input kept"] = fed(zlib._ZlibDecompressor, zlib.compress(NOISE), 10)
+    return cases
+
+
 def exact_cases():
     """Objects whose size is known by arithmetic, since no tracer sees it: name to (build, bytes)."""
     cases = {"mmap of 10 MB": (lambda: mmap.mmap(-1, 10_000_000), 10_000_000)}
+    # BZ2Decompressor leaves allocating to bzip2, which calls malloc: what mallinfo2 said.
+    cases["bz2: decompressor"] = (fed(bz2.BZ2Decompressor, bz2.compress(NOISE)), 3_664_328)
+    cases["bz2: small blocks read"] = (fed(bz2.BZ2Decompressor, bz2.compress(NOISE, 1), 10), 464_328)
+    cases["bz2: unused decompressor"] = (bz2.BZ2Decompressor, 64_328)
     try:
         import polars as pl
     except ImportError:
@@ -509,7 +578,7 @@ def exact_cases():
 
 def traced_cases():
     """Name to build, of all that tracemalloc and Arrow's pool see."""
-    return {**PYTHON, **numpy_cases(), **arrow_cases(), **pandas_cases()}
+    return {**PYTHON, **c_cases(), **numpy_cases(), **arrow_cases(), **pandas_cases()}
 
 
 def _arrow_bytes():

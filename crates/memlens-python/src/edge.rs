@@ -46,6 +46,8 @@ pub trait Visitor {
     fn edge(&mut self, name: Name, target: Object);
     /// A reference to what belongs to a module, a class or a running frame: globals, code, the calling frame, the type.
     fn outside(&mut self, _name: Name, _target: Object) {}
+    /// Whether there is an object where an extension's traversal says so.
+    fn is_object(&mut self, target: Object) -> bool;
 }
 
 /// `offsetof(PyListObject, ob_item)`.
@@ -325,6 +327,10 @@ impl<V: Visitor> Visitor for Outside<'_, V> {
             self.visitor.edge(name, target)
         }
     }
+
+    fn is_object(&mut self, target: Object) -> bool {
+        self.visitor.is_object(target)
+    }
 }
 
 /// What a type without a traversal shows of itself: the parts of a code object, of a range, of a static type.
@@ -347,6 +353,7 @@ struct Traversal<'a, V> {
     in_frame: Vec<(Name, Object)>,
     class: Object,
     kind: Kind,
+    is_foreign: bool,
     members: &'a [Member],
     visitor: &'a mut V,
 }
@@ -361,8 +368,8 @@ fn traverse_frame<V: Visitor>(object: Object, facts: &TypeFacts, in_frame: Vec<(
     let Some(traverse) = facts.traverse.filter(|_| facts.is_tracked(object)) else {
         return visit_members(object, facts, visitor);
     };
-    let mut traversal =
-        Traversal { object, in_frame, class: facts.class, kind: facts.kind, members: &facts.members, visitor };
+    let (class, kind, is_foreign, members) = (facts.class, facts.kind, facts.is_foreign, &facts.members);
+    let mut traversal = Traversal { object, in_frame, class, kind, is_foreign, members, visitor };
     // SAFETY: the object is an instance of the type, and the second argument is what `receive` expects.
     unsafe { traverse(object.pointer(), receive::<V>, (&raw mut traversal).cast()) };
 }
@@ -374,7 +381,7 @@ extern "C" fn receive<V: Visitor>(target: *mut ffi::PyObject, traversal: *mut c_
     let Some(target) = Object::at(target as usize) else {
         return 0;
     };
-    if target == traversal.class {
+    if target == traversal.class || traversal.is_foreign && !traversal.visitor.is_object(target) {
         return 0;
     }
     let name = traversal.name_of(target);

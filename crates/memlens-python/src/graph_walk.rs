@@ -3,6 +3,9 @@
 //! An object gets its number when it is first met, and its references are visited in the order of the numbers: that is how the
 //! builder takes them for the price of a push. As in `walk`, no Python code runs; libraries are asked at the end.
 use crate::class_name;
+use crate::coder::CoderStates;
+use crate::ctypes;
+use crate::doubt::Doubt;
 use crate::edge::{self, Name, Visitor};
 use crate::fact;
 use crate::frame::Reference;
@@ -13,7 +16,7 @@ use crate::numbering::Numbering;
 use crate::numpy::{self, Extent};
 use crate::object::{Object, c_text};
 use crate::pandas::{self, Column};
-use crate::region::{Region, RegionKind, Regions};
+use crate::region::{Region, RegionBytes, RegionKind, Regions};
 use crate::rule::Rules;
 use crate::size;
 use crate::text;
@@ -58,6 +61,8 @@ pub struct GraphWalk<'a> {
     /// Frames of pandas.
     tables: Vec<(ObjectId, Object)>,
     mappings: Vec<(ObjectId, Region)>,
+    coders: CoderStates,
+    doubt: Doubt,
 }
 
 /// An array that owns or shows memory.
@@ -92,6 +97,8 @@ impl<'a> GraphWalk<'a> {
             natives: Vec::new(),
             tables: Vec::new(),
             mappings: Vec::new(),
+            coders: CoderStates::default(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -231,6 +238,8 @@ impl<'a> GraphWalk<'a> {
         match facts.kind {
             Kind::NumpyArray => self.note_array(object),
             Kind::Mmap => self.mappings.extend(mapped_region(object).map(|region| (self.current, region))),
+            Kind::CData => self.mappings.extend(ctypes::buffer(object, facts).map(|region| (self.current, region))),
+            Kind::Coder(coder) => self.builder.opaque(self.current, self.coders.held_bytes(object, coder)),
             Kind::Native(native) => self.natives.push((self.current, object, native)),
             _ if facts.is_frame => self.tables.push((self.current, object)),
             _ => {}
@@ -441,8 +450,11 @@ impl<'a> GraphWalk<'a> {
     /// Says of each buffer how much of it nobody shows: only views of an array are left, or slices of Arrow's arrays.
     fn add_unused(&mut self, buffers: &Buffers, answers: &[native::Answer]) {
         let mut used: FxHashMap<ObjectId, (u64, Regions)> = FxHashMap::default();
-        for array in self.shown_arrays() {
-            for (buffer, shown) in buffers.within(heap_region(array.extent)) {
+        // What maps memory, or a value of ctypes, shows all of it.
+        let mapped: Vec<Region> = self.mappings.iter().map(|(_, region)| *region).collect();
+        let arrays = self.shown_arrays().into_iter().map(|array| heap_region(array.extent));
+        for region in arrays.chain(mapped) {
+            for (buffer, shown) in buffers.within(region) {
                 used.entry(buffer).or_default().1.push(shown);
             }
         }
@@ -455,7 +467,8 @@ impl<'a> GraphWalk<'a> {
         }
         for (buffer, bytes) in buffers.all() {
             let (counted, ranges) = used.remove(&buffer).unwrap_or_default();
-            let shown = (counted + ranges.bytes().heap).min(bytes);
+            let RegionBytes { heap, shared, file } = ranges.bytes();
+            let shown = (counted + heap + shared + file).min(bytes);
             if shown < bytes {
                 self.builder.fact(buffer, FactKind::UsesPartOf { used: shown }, bytes - shown);
             }
@@ -574,6 +587,10 @@ impl Visitor for GraphWalk<'_> {
             self.explain(id);
             self.builder.edge(self.current, id, name);
         }
+    }
+
+    fn is_object(&mut self, target: Object) -> bool {
+        self.doubt.is_object(target, &self.types)
     }
 
     fn outside(&mut self, name: Name, target: Object) {

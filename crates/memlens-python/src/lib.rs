@@ -4,8 +4,11 @@
 //! `size` what an object refers to and how large it is; `rule` what is left out.
 mod arrow;
 mod class_name;
+mod coder;
 mod collector;
+mod ctypes;
 mod dict;
+mod doubt;
 mod edge;
 mod error;
 mod fact;

@@ -108,6 +108,10 @@ fn tuple(object: Object, types: &mut TypeTable<'_>, depth: usize) -> String {
         fn edge(&mut self, _: crate::edge::Name, target: Object) {
             self.0.push(target);
         }
+
+        fn is_object(&mut self, _: Object) -> bool {
+            true
+        }
     }
     let facts = std::rc::Rc::clone(types.of(object.type_of()));
     let mut items = Items(Vec::new());

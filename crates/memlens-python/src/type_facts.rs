@@ -2,6 +2,7 @@
 //!
 //! A class written in Python is seen through to the C type under it (its *native* base), which decides the layout. What a class
 //! says about itself (`__sizeof__`, `__class__`, `__dict__`) is never asked.
+use crate::coder::Coder;
 use crate::interpreter::Interpreter;
 use crate::layout::{GC_HEAD, type_object as slot};
 use crate::object::{Object, c_text};
@@ -55,6 +56,10 @@ pub enum Kind {
     BuiltinFunction,
     NumpyArray,
     NumpyDtype,
+    /// An instance of `ctypes`, whose value may lie outside of it.
+    CData,
+    /// A compressor or decompressor, whose library holds memory for it.
+    Coder(Coder),
     /// Buffers that only the library itself can tell: asked after the walk.
     Native(Native),
     Other,
@@ -110,6 +115,14 @@ const KINDS: &[(&str, Kind)] = &[
     ("builtin_function_or_method", Kind::BuiltinFunction),
     ("numpy.ndarray", Kind::NumpyArray),
     ("numpy.dtype", Kind::NumpyDtype),
+    ("_ctypes._CData", Kind::CData),
+    ("zlib.Compress", Kind::Coder(Coder::Deflate)),
+    ("zlib.Decompress", Kind::Coder(Coder::Inflate)),
+    ("zlib._ZlibDecompressor", Kind::Coder(Coder::BufferedInflate)),
+    ("_bz2.BZ2Compressor", Kind::Coder(Coder::BzipCompressor)),
+    ("_bz2.BZ2Decompressor", Kind::Coder(Coder::BzipDecompressor)),
+    ("_lzma.LZMACompressor", Kind::Coder(Coder::LzmaCompressor)),
+    ("_lzma.LZMADecompressor", Kind::Coder(Coder::LzmaDecompressor)),
     ("pyarrow.lib.Buffer", Kind::Native(Native::ArrowBuffer)),
     ("pyarrow.lib.Array", Kind::Native(Native::ArrowArray)),
     ("pyarrow.lib.ChunkedArray", Kind::Native(Native::ArrowChunked)),
@@ -203,6 +216,8 @@ pub struct TypeFacts {
     pub traverse: Option<Traverse>,
     /// Tells objects with a collector's head from those without, where a type has both: static types have none.
     is_gc: Option<IsGc>,
+    /// It is code of an extension that the traversal is, neither the interpreter's nor the standard library's.
+    pub is_foreign: bool,
     /// Slots of Python classes, and members of C types.
     pub slots: Vec<Member>,
     pub members: Vec<Member>,
@@ -246,6 +261,7 @@ impl TypeFacts {
             pre_size: pre_size(interpreter, flags),
             dict,
             traverse,
+            is_foreign: traverse.is_some_and(is_foreign),
             // SAFETY: the slot holds null or such a function.
             is_gc: unsafe { class.read::<Option<IsGc>>(slot::IS_GC) },
             slots,
@@ -315,6 +331,32 @@ pub fn base_of(class: Object) -> Option<Object> {
 /// By the name of a class along the bases; what it is not shows when its columns are read.
 fn is_pandas_frame(class: Object) -> bool {
     std::iter::successors(Some(class), |class| base_of(*class)).any(|class| type_name(class) == "DataFrame")
+}
+
+/// Whether a type is complete (`Py_TPFLAGS_READY`).
+pub fn is_ready(class: Object) -> bool {
+    flags_of(class) & (1 << 12) != 0
+}
+
+/// Whether the instances of a type are types (`Py_TPFLAGS_TYPE_SUBCLASS`).
+pub fn makes_classes(class: Object) -> bool {
+    flags_of(class) & (1 << 31) != 0
+}
+
+/// By the file that the function is in.
+fn is_foreign(traverse: Traverse) -> bool {
+    let file = |function: *const c_void| {
+        // SAFETY: the structure is plain data, which the call fills or leaves; a name in it lives as long as its library.
+        unsafe {
+            let mut information: libc::Dl_info = std::mem::zeroed();
+            libc::dladdr(function, &raw mut information);
+            c_text(information.dli_fname)
+        }
+    };
+    // SAFETY: a static type of the interpreter's.
+    let own = unsafe { Object::of((&raw mut ffi::PyList_Type).cast()).read::<usize>(slot::TRAVERSE) };
+    let name = file(traverse as *const c_void);
+    name != file(own as *const c_void) && !name.contains("/lib-dynload/")
 }
 
 fn traverse_of(class: Object) -> Option<Traverse> {
@@ -502,6 +544,11 @@ impl<'a> TypeTable<'a> {
             Some((_, facts)) => facts,
             None => unreachable!("the slot was just filled"),
         }
+    }
+
+    /// Whether instances of the type were met.
+    pub fn knows(&self, class: Object) -> bool {
+        self.known.contains_key(&class)
     }
 
     #[cold]

@@ -3,6 +3,9 @@
 //! Two phases. First the walk: no Python code runs, no reference count is touched, nothing of the program changes; what is yet to be
 //! visited stands in a list, so that no depth is too deep. Then [`crate::native`] asks the libraries whose memory no
 //! traversal shows.
+use crate::coder::CoderStates;
+use crate::ctypes;
+use crate::doubt::Doubt;
 use crate::edge::{self, Name, Visitor};
 use crate::interpreter::Interpreter;
 use crate::marks::Marks;
@@ -28,6 +31,8 @@ pub struct Walk<'a> {
     pub regions: Regions,
     /// Objects whose buffers only their library knows.
     pub natives: Vec<(Object, Native)>,
+    coders: CoderStates,
+    doubt: Doubt,
 }
 
 impl<'a> Walk<'a> {
@@ -42,6 +47,8 @@ impl<'a> Walk<'a> {
             own_bytes: 0,
             regions: Regions::default(),
             natives: Vec::new(),
+            coders: CoderStates::default(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -78,6 +85,8 @@ impl<'a> Walk<'a> {
         match facts.kind {
             Kind::NumpyArray => self.add_array(object),
             Kind::Mmap => self.regions.extend(mapped_region(object)),
+            Kind::CData => self.regions.extend(ctypes::buffer(object, facts)),
+            Kind::Coder(coder) => self.own_bytes += self.coders.held_bytes(object, coder),
             Kind::Native(native) => self.natives.push((object, native)),
             _ => {}
         }
@@ -160,6 +169,10 @@ impl Visitor for Walk<'_> {
             return;
         }
         if facts.is_leaf { self.count(target, &facts) } else { self.pending.push(target) }
+    }
+
+    fn is_object(&mut self, target: Object) -> bool {
+        self.doubt.is_object(target, &self.types)
     }
 
     fn outside(&mut self, name: Name, target: Object) {
