@@ -10,35 +10,63 @@ pub fn run(arguments: &[String]) -> Outcome {
     let names = shell::take_values(&mut arguments, "--python")?;
     let skip_lints = shell::take_flag(&mut arguments, "--no-lints");
     shell::refuse_rest(&arguments)?;
-    let Machine { interpreters, builds } = Machine::find(&names)?;
+    // Debian's interpreters come over the network: meanwhile the processors build.
+    let (found, built) = std::thread::scope(|scope| {
+        let found = scope.spawn(|| Machine::find(&names));
+        let built = build(skip_lints);
+        (found.join().unwrap_or_else(|_| Err("looking for interpreters panicked".into())), built)
+    });
+    let (Machine { interpreters, builds }, checking_agent) = (found?, built?);
     eprintln!("{}", machine(&interpreters, &builds));
-    if !skip_lints {
-        lint()?;
-    }
-    shell::run(&mut shell::cargo(&["build", "--workspace"]))?;
-    shell::build_release()?;
-    let checking_agent = build_checking_agent()?;
     let flights = flights::python(&default_of(&interpreters)?)?;
     // Before the rest, for it may build the command again.
     let wheel = package::build_wheel()?;
     // CPython's own tests wait more than they compute: the package is tested meanwhile.
-    let (stdlib_outcome, package_outcome) = std::thread::scope(|scope| {
+    let (package_outcome, stdlib_outcome, environments) = std::thread::scope(|scope| {
         let package = scope.spawn(|| package::check(&interpreters, &wheel));
         let stdlib = stdlib::check(&interpreters, &[]);
-        (stdlib, package.join().unwrap_or_else(|_| Err("the package's tests panicked".into())))
+        let environments = Environments::make(&interpreters);
+        (package.join().unwrap_or_else(|_| Err("the package's tests panicked".into())), stdlib, environments)
     });
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
     tests.env("MEMLENS_TEST_CHECKING_AGENT", checking_agent).env("MEMLENS_TEST_BUILDS", paths(&builds));
-    tests.env("MEMLENS_TEST_GREENLETS", paths(&with_greenlets(&interpreters)));
-    if let Some(python) = with_wheels(&interpreters) {
+    tests.env("MEMLENS_TEST_GREENLETS", paths(&environments.greenlets));
+    if let Some(python) = environments.wheels {
         tests.env("MEMLENS_TEST_WHEELS_PYTHON", python);
     }
-    tests.env("MEMLENS_TEST_SERVICES", paths(&with_services(&interpreters)));
+    tests.env("MEMLENS_TEST_SERVICES", paths(&environments.services));
     let outcome = shell::run(&mut tests);
     eprintln!("\n{}", machine(&interpreters, &builds));
     stdlib_outcome.and(package_outcome).and(outcome)
+}
+
+/// Lints and builds all that the tests use; returns the checking agent.
+fn build(skip_lints: bool) -> Outcome<PathBuf> {
+    if !skip_lints {
+        lint()?;
+    }
+    shell::run(&mut shell::cargo(&["build", "--workspace"]))?;
+    shell::build_release()?;
+    build_checking_agent()
+}
+
+/// Virtual environments that tests of one subject want.
+struct Environments {
+    greenlets: Vec<Interpreter>,
+    wheels: Option<PathBuf>,
+    services: Vec<Interpreter>,
+}
+
+impl Environments {
+    fn make(interpreters: &[Interpreter]) -> Self {
+        Self {
+            greenlets: with_greenlets(interpreters),
+            wheels: with_wheels(interpreters),
+            services: with_services(interpreters),
+        }
+    }
 }
 
 /// What there is to test on.
