@@ -159,9 +159,12 @@ impl Session {
             fields.collector_pid.store(collector_pid, Relaxed);
             fields.clock_ns.store(clock_ns, Relaxed);
         }
-        client.accept(&shared, tells_tasks)?;
+        // Before the answer, for which the program waits: after it, it may be gone sooner than it can be looked at, and its end unseen.
         let info = ProcessInfo::new(client.pid);
+        let command = info.command();
         let pid = Pid::from_raw(client.pid.cast_signed());
+        let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        client.accept(&shared, tells_tasks)?;
         Ok(Self {
             index,
             pid: client.pid,
@@ -170,9 +173,9 @@ impl Session {
             shared,
             view,
             header,
-            command: info.command(),
+            command,
             info,
-            end: pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()),
+            end,
             seen: Vec::new(),
             highest: (0, clock_ns),
             resident: 0,

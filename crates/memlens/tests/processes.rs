@@ -69,6 +69,15 @@ fn a_daemon_that_was_forked_twice() {
 }
 
 #[test]
+fn the_ends_of_short_lived_children_are_seen() {
+    let python = any_python();
+    let recording = Recorder::new(&python, "processes").program("processes/short_lived.py").succeed();
+    let left_open: u32 = serde_json::from_value(recording.answer()).expect("a number");
+    assert_eq!(left_open, 0, "{}", python.name());
+    assert!(recording.observed().capture.processes.len() > 400);
+}
+
+#[test]
 fn a_loader_of_data() {
     let python = any_python();
     each_process_has_its_place(&python, "data_loader.py", &[]);
