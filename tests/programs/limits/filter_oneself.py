@@ -2,24 +2,8 @@
 
 import os
 
+from known_blocks import function, hold
 from refuse import refuse
-
-ONE_BYTE = b"x"
-
-
-def block():
-    return ONE_BYTE * 1000
-
-
-def hold():
-    return [block() for _ in range(5000)]
-
-
-def function(number):
-    names = {}
-    exec(f"def made_{number}():\n    return [{number}] * 100\n\n\nmade_{number}()", names)
-    return names
-
 
 refuse({name: "EPERM" for name in ("mremap", "madvise", "prctl", "socket", "openat", "ptrace", "process_vm_readv", "memfd_create")})
 kept = hold()

@@ -4,16 +4,7 @@ import os
 import resource
 import threading
 
-ONE_BYTE = b"x"
-
-
-def block():
-    return ONE_BYTE * 1000
-
-
-def hold():
-    return [block() for _ in range(5000)]
-
+from known_blocks import hold
 
 for name, limit in (("FSIZE", 0), ("NOFILE", 3), ("CORE", 0), ("MEMLOCK", 0)):
     resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))

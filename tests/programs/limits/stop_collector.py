@@ -4,22 +4,7 @@ import os
 import signal
 import threading
 
-ONE_BYTE = b"x"
-
-
-def block():
-    return ONE_BYTE * 1000
-
-
-def hold():
-    return [block() for _ in range(5000)]
-
-
-def function(number):
-    names = {}
-    exec(f"def made_{number}():\n    return [{number}] * 100\n\n\nmade_{number}()", names)
-    return names
-
+from known_blocks import function, hold
 
 collector = os.getppid()
 print("ready", flush=True)
