@@ -28,6 +28,8 @@ pub struct Collector {
     /// Why the first program that could not be recorded was not.
     failure: Option<Error>,
     unrecorded_processes: u64,
+    /// The root that is refused. It waits as long as its connection is open, and would run if that closed before it is killed.
+    refused: Option<Client>,
     assembler: Assembler,
     timeline: Timeline,
     slices: SliceLog,
@@ -56,7 +58,8 @@ enum Slot {
 pub enum Step {
     /// The caller's own descriptor is readable.
     Woken,
-    /// The root is a program that cannot be recorded. It waits for an answer that does not come: it has to be killed.
+    /// The root is a program that cannot be recorded. It waits for an answer that does not come, for as long as the collector
+    /// is there: it has to be killed.
     Refused(Newcomer),
     /// The root has ended; it has not been waited for yet.
     RootEnded,
@@ -91,6 +94,7 @@ impl Collector {
             is_begun: false,
             failure: None,
             unrecorded_processes: 0,
+            refused: None,
             assembler: Assembler::new(),
             timeline: Timeline::new(),
             start,
@@ -133,6 +137,7 @@ impl Collector {
             if ready.clients {
                 for client in self.server.receive() {
                     if let Some(refused) = self.admit(&client) {
+                        self.refused = Some(client);
                         return Ok(Step::Refused(refused));
                     }
                 }
