@@ -10,9 +10,10 @@
 //! A *generation* is one recording in one process, a *code epoch* the time between two releases of known code objects. The *validity* changes
 //! with both, and no thread has seen it while nothing is recorded: so one comparison tells a hook that everything is set up, and
 //! that the thread's kept stack was not made of code objects that are gone.
+use crate::lines::Lines;
 use crate::lock::Lock;
 use crate::process_memory::ProcessMemory;
-use crate::stack::{Lines, Stack};
+use crate::stack::Stack;
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::thread_name::{self, ThreadName};
 use crate::{connect, event, hook_python, hook_static, python, real, region, task, thread};
@@ -33,6 +34,7 @@ use memlens_recorder::key_table::KeyTable;
 use memlens_recorder::lane::{self, Lane};
 use memlens_recorder::live_table::LiveTable;
 use memlens_recorder::mappings::Mappings;
+use memlens_recorder::recent::RecentSites;
 
 const UNSTARTED: u32 = 0;
 const STARTING: u32 = 1;
@@ -68,6 +70,8 @@ pub struct Writer {
     pub lane: Lane,
     /// (parent, instruction) → node or site.
     pub keys: KeyTable,
+    /// Those sites of them that were used last.
+    pub recent: RecentSites,
     /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid where there is a GIL.
     pub code_epoch: u32,
     /// Whether this is lane 0's.
@@ -345,9 +349,18 @@ fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option
     let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
     let (lane, offset) = Lane::new(&mut cold.memory, header, is_main)?;
     let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
+    let recent = RecentSites::new(&mut cold.memory)?;
     slot.store(offset, Release);
     header.lane_count.store(index + 1, Release);
-    Some(Writer { lane, keys, code_epoch: code_epoch(), is_main, name: ThreadName::UNKNOWN, next_free: null_mut() })
+    Some(Writer {
+        lane,
+        keys,
+        recent,
+        code_epoch: code_epoch(),
+        is_main,
+        name: ThreadName::UNKNOWN,
+        next_free: null_mut(),
+    })
 }
 
 /// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.

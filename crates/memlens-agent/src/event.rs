@@ -15,6 +15,7 @@ use memlens_format::Allocator;
 use memlens_recorder::lane::Lane;
 use memlens_recorder::live_table::Taken;
 use memlens_recorder::mappings::Class;
+use memlens_recorder::recent::CountedSite;
 
 /// The events of one version.
 pub struct Events {
@@ -79,46 +80,54 @@ fn writer_of<V: Layout>(thread: &Thread) -> *mut Writer {
     if V::HAS_GIL { agent::main_writer() } else { thread.writer }
 }
 
-/// Whether the writer has the counters of both sites where [`count_allocated`] and [`count_released`] look for them.
+/// Whether the writer has the site's counters where [`count_released`] looks for them.
 #[inline(always)]
-fn is_at_hand<V: Layout>(writer: &Writer, site: u32, other: u32) -> bool {
-    if V::HAS_GIL { Lane::is_near(site.max(other)) } else { writer.lane.has(site) && writer.lane.has(other) }
+fn is_at_hand<V: Layout>(writer: &Writer, site: u32) -> bool {
+    if V::HAS_GIL { Lane::is_near(site) } else { writer.lane.has(site) }
 }
 
 #[inline(always)]
-fn count_allocated<V: Layout>(writer: &Writer, site: u32, size: u64) {
+fn count_allocated<V: Layout>(writer: &Writer, here: CountedSite, size: u64) {
     if V::HAS_GIL {
-        writer.lane.allocated_near(site, size);
+        writer.lane.allocated_near(here.counters, size);
     } else {
-        writer.lane.allocated(site, size, true);
+        writer.lane.allocated(here.site, size, true);
     }
 }
 
 #[inline(always)]
-fn count_released<V: Layout>(writer: &Writer, owner: u32, here: u32, size: u64, temporary: impl FnOnce() -> bool) {
+fn leave_peak<V: Layout>(writer: &Writer) {
     if V::HAS_GIL {
-        writer.lane.released_near(owner, here, size, temporary);
-    } else {
-        writer.lane.released(owner, here, size, 1, temporary(), true);
+        writer.lane.leave_peak();
     }
 }
 
-/// The writer and the site of `kind` at the running line, if the calling thread holds the GIL (or is attached, where there is none) and
-/// nothing has changed since its last event but the instruction.
+/// Counts a release. Where there is a GIL the peak must have been left.
+#[inline(always)]
+fn count_released<V: Layout>(writer: &Writer, owner: u32, here: CountedSite, size: u64, temporary: bool) {
+    if V::HAS_GIL {
+        writer.lane.released_near(owner, here.counters, size, temporary);
+    } else {
+        writer.lane.released(owner, here.site, size, 1, temporary, true);
+    }
+}
+
+/// The writer and the place of `kind` at the running line, if the calling thread holds the GIL (or is attached, where there is none),
+/// nothing has changed since its last event but the instruction, and the place is one that was used lately.
 ///
 /// Budget: two loads and a branch before the stack. What is needed is then read through the *known* thread state, which was
 /// just seen to be the running one: so the processor goes on without waiting for the interpreter's own pointer.
 #[inline(always)]
-fn usual<V: Layout>(thread: &Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
+fn usual<V: Layout>(thread: &Thread, kind: Kind) -> Option<(&'static Writer, CountedSite)> {
     let tstate = known_running::<V>(thread)?;
     // SAFETY: this thread holds the main interpreter's GIL, and so is the one that writes lane 0, and its frames are at rest; the hook
     // that called has found it open.
     unsafe {
         let writer = &*writer_of::<V>(thread);
-        let site = stack::usual_site::<V>(&thread.stack, writer, tstate, kind)?;
+        let place = stack::usual_place::<V>(&thread.stack, writer, tstate, kind)?;
         #[cfg(feature = "check-stacks")]
         stack::check::usual_holds::<V>(&thread.stack, &mut *writer_of::<V>(thread));
-        Some((writer, site))
+        Some((writer, place))
     }
 }
 
@@ -273,12 +282,11 @@ fn own_writer(thread: &mut Thread) -> Option<*mut Writer> {
 pub fn allocated<V: Layout>(thread: &mut Thread, block: *mut c_void, size: usize, allocator: Allocator) -> *mut c_void {
     thread.inside = IN_RECORDER;
     thread.last_allocation = address(block);
-    if !block.is_null()
-        && let Some((writer, site)) = usual::<V>(thread, Kind::allocation(allocator))
-        && is_at_hand::<V>(writer, site, site)
-        && LIVE.insert(address(block), site, size as u64)
+    // The table has no place for the null pointer.
+    if let Some((writer, here)) = usual::<V>(thread, Kind::allocation(allocator))
+        && LIVE.insert(address(block), here.site, size as u64)
     {
-        count_allocated::<V>(writer, site, size as u64);
+        count_allocated::<V>(writer, here, size as u64);
         thread.inside = OUTSIDE;
         return block;
     }
@@ -296,10 +304,10 @@ fn allocated_moved<V: Layout>(
 ) -> *mut c_void {
     if !block.is_null() {
         if let Some((writer, site)) = with_gil::<V>(thread, Kind::allocation(allocator))
-            && is_at_hand::<V>(writer, site, site)
+            && let Some(here) = writer.lane.counted(site)
             && LIVE.insert(address(block), site, size as u64)
         {
-            count_allocated::<V>(writer, site, size as u64);
+            count_allocated::<V>(writer, here, size as u64);
         } else {
             allocated_rare::<V>(thread, address(block), size, allocator);
         }
@@ -307,7 +315,8 @@ fn allocated_moved<V: Layout>(
         refused::<V>(thread, size, allocator);
     }
     thread.inside = OUTSIDE;
-    block
+    // Who calls does not know that it gets back what it gave, and so need not keep it.
+    thread::as_if_loaded(block).cast_mut()
 }
 
 /// Refusals that follow each other sooner than this have one cause: the first is kept, for the others are the program's failing to say so.
@@ -365,20 +374,28 @@ fn make_room(writer: &Writer, site: u32) -> bool {
     writer.lane.has(site) || agent::with_cold(|cold| writer.lane.make_chunk(&mut cold.memory, site)) == Some(true)
 }
 
-/// A block is about to be released.
+/// A block is about to be released: the usual case. False, and nothing has changed, if it is another: then call [`released`].
 #[inline(always)]
-pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
+pub fn released_usual<V: Layout>(thread: &mut Thread, address: usize) -> bool {
     thread.inside = IN_RECORDER;
-    // The site first: of it only a number is needed afterwards, and so few registers.
+    // In this order, so that little is kept from one to the next, and no register need be saved. (To leave a peak is right at any time.)
     if let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
+        && (!V::HAS_GIL || writer.lane.leave_peak_alone())
         && let Some(block) = LIVE.plain(address)
-        && is_at_hand::<V>(writer, here, block.site())
+        && is_at_hand::<V>(writer, block.site())
     {
         let (owner, size) = (block.site(), block.take());
-        return count_released::<V>(writer, owner, here, size, || thread.last_allocation == address);
+        count_released::<V>(writer, owner, here, size, thread.last_allocation == address);
+        return true;
     }
+    false
+}
+
+/// A block is about to be released, and [`released_usual`] was not true of it.
+#[inline(always)]
+pub fn released<V: Layout>(thread: &mut Thread, address: usize) {
     let taken = take(thread, address);
-    released_moved::<V>(thread, address, taken);
+    released_anyhow::<V>(thread, address, taken);
 }
 
 /// A block is about to be released inside a real allocator ([`agent::nested_thread`]): nothing to record, unless it was recorded itself.
@@ -427,9 +444,10 @@ pub fn resized_inside(
 fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()
         && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
-        && is_at_hand::<V>(writer, here, taken.site())
+        && is_at_hand::<V>(writer, taken.site())
     {
-        return count_released::<V>(writer, taken.site(), here, taken.size(), || thread.last_allocation == address);
+        leave_peak::<V>(writer);
+        return count_released::<V>(writer, taken.site(), here, taken.size(), thread.last_allocation == address);
     }
     released_moved::<V>(thread, address, taken);
 }
@@ -437,11 +455,18 @@ fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) 
 /// After a call or a return, and for all that is less usual.
 #[inline(never)]
 fn released_moved<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
+    released_anyhow::<V>(thread, address, taken);
+}
+
+#[inline(always)]
+fn released_anyhow<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) {
     if taken.is_plain()
-        && let Some((writer, here)) = with_gil::<V>(thread, Kind::RELEASE)
-        && is_at_hand::<V>(writer, here, taken.site())
+        && let Some((writer, site)) = with_gil::<V>(thread, Kind::RELEASE)
+        && let Some(here) = writer.lane.counted(site)
+        && is_at_hand::<V>(writer, taken.site())
     {
-        return count_released::<V>(writer, taken.site(), here, taken.size(), || thread.last_allocation == address);
+        leave_peak::<V>(writer);
+        return count_released::<V>(writer, taken.site(), here, taken.size(), thread.last_allocation == address);
     }
     released_rare::<V>(thread, address, taken);
 }

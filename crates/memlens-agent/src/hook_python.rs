@@ -8,7 +8,7 @@ use crate::agent;
 use crate::event::{self, address};
 use crate::python::{self, PyMemAllocator, WholeAllocator};
 use crate::switch;
-use crate::thread::{Handle, IN_ALLOCATOR, OUTSIDE};
+use crate::thread::{self, Handle, IN_ALLOCATOR, OUTSIDE};
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -90,7 +90,36 @@ macro_rules! hook {
 hook!(malloc, malloc_slow, <V: Layout, D: Domain>, (size: usize) -> *mut c_void, record_malloc::<V, D>, WholeAllocator::malloc);
 hook!(calloc, calloc_slow, <V: Layout, D: Domain>, (count: usize, size: usize) -> *mut c_void, record_calloc::<V, D>, WholeAllocator::calloc);
 hook!(realloc, realloc_slow, <V: Layout, D: Domain>, (pointer: *mut c_void, size: usize) -> *mut c_void, record_realloc::<V, D>, realloc_inside::<D>);
-hook!(free, free_slow, <V: Layout>, (pointer: *mut c_void) -> (), record_free::<V>, free_inside);
+
+/// The same for `free`, whose usual case calls nothing but the real one, and so keeps nothing.
+extern "C" fn free<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
+    let Some(thread) = agent::open_thread() else { return free_slow::<V>(context, pointer) };
+    // The null pointer is in no table, and so not usual.
+    if !event::released_usual::<V>(thread.state(), address(pointer)) {
+        return free_moved::<V>(context, pointer);
+    }
+    thread.set_inside(IN_ALLOCATOR);
+    // SAFETY: CPython hands back the context that it was given.
+    unsafe { wrapped(context) }.free(pointer);
+    thread::close();
+}
+
+#[inline(never)]
+extern "C" fn free_moved<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
+    // SAFETY: as in `free`.
+    record_free::<V>(Handle::current(), unsafe { wrapped(context) }, pointer);
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_slow<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
+    // SAFETY: as in `free`.
+    let real = unsafe { wrapped(context) };
+    match agent::enter_slow() {
+        Some(thread) => record_free::<V>(thread, real, pointer),
+        None => free_inside(real, pointer),
+    }
+}
 
 fn realloc_inside<D: Domain>(real: &WholeAllocator, pointer: *mut c_void, size: usize) -> *mut c_void {
     event::resized_inside(address(pointer), size, D::ALLOCATOR, || real.realloc(pointer, size))
@@ -128,7 +157,7 @@ fn free_between_stacks<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
 fn record_malloc<V: Layout, D: Domain>(thread: Handle, real: &WholeAllocator, size: usize) -> *mut c_void {
     thread.set_inside(IN_ALLOCATOR);
     let pointer = real.malloc(size);
-    event::allocated::<V>(thread.state(), pointer, size, D::ALLOCATOR)
+    event::allocated::<V>(Handle::anew().state(), pointer, size, D::ALLOCATOR)
 }
 
 #[inline(always)]

@@ -26,6 +26,7 @@ mod hook_python;
 mod hook_static;
 mod instruction;
 mod library;
+mod lines;
 mod lock;
 mod process_memory;
 mod python;

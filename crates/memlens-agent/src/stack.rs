@@ -24,6 +24,7 @@ use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{CodeFacts, LiveCode, RawText};
 use memlens_recorder::key_table::{Key, ParentMix};
+use memlens_recorder::recent::CountedSite;
 
 /// [`Key::instruction`] where no Python frame is running.
 const NO_FRAME: u64 = 1;
@@ -180,14 +181,19 @@ impl Stack {
     }
 }
 
-/// The site of `kind` in the usual case: the same frame as at the last event, which has not left since, at a place that was met before.
+/// The place of `kind` in the usual case: the same frame as at the last event, which has not left since, at a place that was used lately.
 ///
-/// Budget: five loads in two cache lines of the interpreter's, one key lookup; no store, no call.
+/// Budget: five loads in two cache lines of the interpreter's, one of the recent sites; no store, no call, no multiplication.
 ///
 /// # Safety
 /// As [`site`], and the thread was found [open](agent::open_thread) at this event, so that no code object was released since the last one.
 #[inline(always)]
-pub unsafe fn usual_site<V: Layout>(stack: &Stack, writer: &Writer, tstate: *const c_void, kind: Kind) -> Option<u32> {
+pub unsafe fn usual_place<V: Layout>(
+    stack: &Stack,
+    writer: &Writer,
+    tstate: *const c_void,
+    kind: Kind,
+) -> Option<CountedSite> {
     if !V::CAN_SEAL {
         return None;
     }
@@ -201,7 +207,7 @@ pub unsafe fn usual_site<V: Layout>(stack: &Stack, writer: &Writer, tstate: *con
         if seal_of::<V>(top, null()) != Seal::Running {
             return None;
         }
-        writer.keys.get_mixed(key, kind.0, stack.top_parent, stack.top_mix)
+        writer.recent.get(key, kind.0, stack.top_parent, stack.top_mix)
     }
 }
 
@@ -228,6 +234,13 @@ pub unsafe fn site<V: Layout>(
     // SAFETY: `top` is the innermost frame of the calling thread.
     unsafe {
         let key = V::instruction_key(top);
+        let is_known = V::CAN_SEAL
+            && top == stack.top
+            && seal_of::<V>(top, null()) == Seal::Running
+            && stack.code_epoch == agent::code_epoch();
+        if is_known {
+            return site_of_known_frame::<V>(stack, writer, key, kind);
+        }
         let parent = follow::<V>(stack, writer, top)?;
         #[cfg(feature = "check-stacks")]
         check::holds::<V>(stack.base, writer, top, parent);
@@ -241,6 +254,22 @@ fn site_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, ke
         Some(site) => Some(site),
         None => new_site::<V>(writer, parent, frame, key, kind),
     }
+}
+
+/// [`site_at`] for a frame that has not left since its last event: it may be in a loop, and so the site is remembered.
+///
+/// # Safety
+/// As [`site`].
+#[inline(always)]
+unsafe fn site_of_known_frame<V: Layout>(stack: &Stack, writer: &mut Writer, key: u64, kind: Kind) -> Option<u32> {
+    let place = Key { instruction: key, context: Key::context(stack.top_parent, kind.0) };
+    let Some(site) = writer.keys.get_mixed(place, stack.top_mix) else {
+        return new_site::<V>(writer, stack.top_parent, stack.top, key, kind);
+    };
+    if let Some(found) = writer.lane.counted(site) {
+        writer.recent.put(place, stack.top_mix, found);
+    }
+    Some(site)
 }
 
 #[inline(always)]
@@ -584,6 +613,7 @@ pub fn refresh_keys(writer: &mut Writer) -> bool {
 #[inline(never)]
 fn forget_keys(writer: &mut Writer, epoch: u32) -> bool {
     writer.keys.clear();
+    writer.recent.clear();
     writer.code_epoch = epoch;
     if writer.is_main {
         agent::with_cold(|cold| cold.live_codes.forget_keys());
@@ -665,36 +695,6 @@ fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, code: Option<LiveCod
 /// Reference counts from here on belong to objects that are never released: those that are compiled into the interpreter
 /// (3.11: 999,999,999) and immortal ones (PEP 683). Free-threaded builds keep them elsewhere, and make ordinary code objects immortal as well.
 const IMMORTAL: u32 = 999_999_999;
-const REMEMBERED_LINES: usize = 2048;
-
-/// The lines of the instructions that were asked for last, for a line is asked for under every parent anew.
-pub struct Lines {
-    entries: NonNull<[u32; 3]>,
-}
-
-impl Lines {
-    /// None yet.
-    pub fn new(memory: &mut ProcessMemory) -> Option<Self> {
-        Some(Self { entries: memory.private(REMEMBERED_LINES * size_of::<[u32; 3]>())?.cast() })
-    }
-
-    fn entry(&self, serial: u32, instruction: u32) -> NonNull<[u32; 3]> {
-        let index = (serial.wrapping_mul(0x9E37_79B1) >> 8 ^ instruction >> 1) as usize % REMEMBERED_LINES;
-        // SAFETY: there are that many entries.
-        unsafe { self.entries.add(index) }
-    }
-
-    fn get(&self, serial: u32, instruction: u32) -> Option<u32> {
-        // SAFETY: zeroed or written entries; no code object has the serial 0.
-        let [found_serial, found_instruction, line] = unsafe { self.entry(serial, instruction).read() };
-        (found_serial == serial && found_instruction == instruction).then_some(line)
-    }
-
-    fn set(&mut self, serial: u32, instruction: u32, line: u32) {
-        // SAFETY: as above; the lock is held.
-        unsafe { self.entry(serial, instruction).write([serial, instruction, line]) };
-    }
-}
 
 /// The code object at `address` is about to be released.
 #[cold]
@@ -710,6 +710,7 @@ pub fn forget_code(address: usize) {
         let writer = unsafe { &mut *agent::main_writer() };
         let is_current = writer.code_epoch == agent::code_epoch();
         cold.live_codes.remove(address, Some(&mut writer.keys));
+        writer.recent.clear();
         agent::advance_code_epoch();
         if is_current {
             writer.code_epoch = agent::code_epoch();
@@ -722,7 +723,7 @@ pub fn forget_code(address: usize) {
 pub mod check {
     use super::*;
 
-    /// [`holds`] for what [`usual_site`] has trusted.
+    /// [`holds`] for what [`usual_place`] has trusted.
     ///
     /// # Safety
     /// As [`site`].

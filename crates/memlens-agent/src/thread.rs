@@ -10,7 +10,7 @@ use core::ffi::c_void;
 compile_error!("the agent's thread-local storage is written for x86-64 only, so far");
 
 const SIZE: usize = 128;
-const _: () = assert!(size_of::<Thread>() <= SIZE);
+const _: () = assert!(size_of::<Thread>() <= SIZE && core::mem::offset_of!(Thread, inside) == 0);
 
 core::arch::global_asm!(
     ".section .tbss.memlens_thread,\"awT\",@nobits",
@@ -73,6 +73,22 @@ impl Handle {
         Self(current())
     }
 
+    /// [`Handle::current`] after a call: to find it once more costs less than to keep it across.
+    #[inline(always)]
+    pub fn anew() -> Self {
+        let pointer: *mut Thread;
+        // SAFETY: as in `current`; not declared pure, so that it is done where it stands.
+        unsafe {
+            core::arch::asm!(
+                "mov {0}, qword ptr [rip + memlens_thread@GOTTPOFF]",
+                "add {0}, qword ptr fs:[0]",
+                out(reg) pointer,
+                options(readonly, nostack),
+            );
+        }
+        Self(pointer)
+    }
+
     /// Sets [`Thread::inside`].
     #[inline(always)]
     pub fn set_inside(self, inside: u32) {
@@ -105,6 +121,21 @@ pub fn current() -> *mut Thread {
         );
     }
     pointer
+}
+
+/// Closes the calling thread's hook: [`Thread::inside`] is [`OUTSIDE`] again. For who has kept nothing since it opened.
+#[inline(always)]
+pub fn close() {
+    // SAFETY: `inside` is the first field of memlens_thread, of which each thread has its own.
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + memlens_thread@GOTTPOFF]",
+            "mov dword ptr fs:[{0}], {outside}",
+            out(reg) _,
+            outside = const OUTSIDE,
+            options(nostack, preserves_flags),
+        );
+    }
 }
 
 /// The thread's `pthread_self()`.

@@ -274,9 +274,19 @@ impl Counters {
     /// Blocks (wraps) and bytes now live. Means nothing for a release site.
     #[inline(always)]
     pub fn live(&self) -> (i32, i64) {
-        let count = (self.count.load(Relaxed) as u32).wrapping_sub(self.gone_count.load(Relaxed));
-        let bytes = self.bytes.load(Relaxed).wrapping_sub(self.gone_bytes.load(Relaxed));
-        (count as i32, bytes as i64)
+        (self.live_count(), self.live_bytes())
+    }
+
+    /// Blocks now live (wraps).
+    #[inline(always)]
+    pub fn live_count(&self) -> i32 {
+        (self.count.load(Relaxed) as u32).wrapping_sub(self.gone_count.load(Relaxed)) as i32
+    }
+
+    /// Bytes now live.
+    #[inline(always)]
+    pub fn live_bytes(&self) -> i64 {
+        self.bytes.load(Relaxed).wrapping_sub(self.gone_bytes.load(Relaxed)) as i64
     }
 }
 

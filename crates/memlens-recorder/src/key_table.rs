@@ -22,9 +22,15 @@ impl Key {
         u32::from(kind) << 24 | parent
     }
 
+    /// The kind.
+    #[inline(always)]
+    pub fn kind(self) -> u8 {
+        (self.context >> 24) as u8
+    }
+
     #[inline(always)]
     fn hash(self) -> u64 {
-        Self::hash_mixed(self.instruction, (self.context >> 24) as u8, ParentMix::of(self.context & 0x00ff_ffff))
+        Self::hash_mixed(self.instruction, self.kind(), ParentMix::of(self.context & 0x00ff_ffff))
     }
 
     /// Every bit of the key reaches the upper half of the last product, which is what is used: the same instruction under many parents,
@@ -45,6 +51,12 @@ impl ParentMix {
     #[inline(always)]
     pub const fn of(parent: u32) -> Self {
         Self((parent as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// Differs in its lowest bits for parents that were met one after the other.
+    #[inline(always)]
+    pub const fn low(self) -> u64 {
+        self.0
     }
 }
 
@@ -83,11 +95,10 @@ impl KeyTable {
         self.find(key, key.hash())
     }
 
-    /// [`KeyTable::get`] of an instruction and a kind under `parent`, whose mix is known.
+    /// [`KeyTable::get`] where the parent's mix is known.
     #[inline(always)]
-    pub fn get_mixed(&self, instruction: u64, kind: u8, parent: u32, mix: ParentMix) -> Option<u32> {
-        let key = Key { instruction, context: Key::context(parent, kind) };
-        self.find(key, Key::hash_mixed(instruction, kind, mix))
+    pub fn get_mixed(&self, key: Key, mix: ParentMix) -> Option<u32> {
+        self.find(key, Key::hash_mixed(key.instruction, key.kind(), mix))
     }
 
     #[inline(always)]

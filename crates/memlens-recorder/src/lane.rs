@@ -9,6 +9,7 @@
 //! allocates without the GIL has a lane of its own and tells the others its total: at each event while there are no more than [`EXACT_LANES`]
 //! lanes, else each [`PUBLISH_BYTES`], lest they all fight for one cache line. The peak is then within 4 KiB a thread.
 use crate::memory::{Memory, private_array};
+use crate::recent::CountedSite;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use memlens_format::shared::{self, Counters, Header, SITE_CHUNKS, SITES_PER_CHUNK};
@@ -100,7 +101,7 @@ impl Lane {
 
     /// The counters of a site, or `None` if [`Lane::make_chunk`] must be called first.
     #[inline(always)]
-    fn counters(&self, site: u32) -> Option<&Counters> {
+    fn counters(&self, site: u32) -> Option<&'static Counters> {
         if site < self.near_count {
             // SAFETY: there are that many.
             return Some(unsafe { self.near.add(site as usize).as_ref() });
@@ -140,9 +141,9 @@ impl Lane {
     fn touch(&self, counters: &Counters) {
         let epoch = self.header.epoch.load(Relaxed);
         if counters.epoch.load(Relaxed) != epoch {
-            let (count, bytes) = counters.live();
-            counters.peak_bytes.store(bytes, Relaxed);
-            counters.peak_count.store(count, Relaxed);
+            // One after the other: fewer registers, of which the hooks then save none.
+            counters.peak_bytes.store(counters.live_bytes(), Relaxed);
+            counters.peak_count.store(counters.live_count(), Relaxed);
             counters.epoch.store(epoch, Relaxed);
         }
     }
@@ -154,45 +155,57 @@ impl Lane {
     }
 
     #[inline(always)]
-    fn near(&self, site: u32) -> &Counters {
+    fn near(&self, site: u32) -> &'static Counters {
         debug_assert!(self.is_main && Self::is_near(site));
         // SAFETY: the `_near` functions are for lane 0 and for sites that `is_near` said yes to.
         unsafe { self.near.add(site as usize).as_ref() }
+    }
+
+    /// The counters of a site, to be kept; `None` if there are none yet, or if the site is not near where the `_near` functions are used.
+    #[inline(always)]
+    pub fn counted(&self, site: u32) -> Option<CountedSite> {
+        if self.is_main && !Self::is_near(site) {
+            return None;
+        }
+        Some(CountedSite { site, counters: self.counters(site)? })
     }
 
     /// [`Lane::allocated`] for heap, lane 0 and a near site ([`Lane::is_near`]).
     ///
     /// Budget: one cache line of the site, one of the lane, one of the header (read); a branch.
     #[inline(always)]
-    pub fn allocated_near(&self, site: u32, size: u64) {
-        self.count_allocated(self.near(site), size);
+    pub fn allocated_near(&self, counters: &Counters, size: u64) {
+        self.count_allocated(counters, size);
         add_signed(&self.shared.live_bytes, size as i64);
     }
 
-    /// [`Lane::released`] for heap, lane 0, a whole block and near sites ([`Lane::is_near`]).
-    ///
-    /// Budget: one cache line a site, one of the lane, one of the header (read); three branches.
+    /// Before a release of heap in lane 0: leaves the peak, if the heap was never larger than now. False if other lanes have a say in it:
+    /// then [`Lane::leave_peak`] must be called.
     #[inline(always)]
-    pub fn released_near(&self, owner: u32, here: u32, size: u64, temporary: impl FnOnce() -> bool) {
+    pub fn leave_peak_alone(&self) -> bool {
         let total = self.main_total();
         if total > self.header.peak_bytes.load(Relaxed) {
-            // All of it there, so that nothing must be kept across a call here: registers that are not saved.
-            return self.released_from_peak(owner, here, size, temporary(), total);
+            if self.header.lane_count.load(Relaxed) > 1 {
+                return false;
+            }
+            leave_peak_unshared(self.header, total);
         }
-        self.count_released_near(owner, here, size, temporary());
+        true
     }
 
-    /// [`Lane::released_near`] where the peak was: its falling edge.
-    #[inline(never)]
-    fn released_from_peak(&self, owner: u32, here: u32, size: u64, temporary: bool, total: i64) {
-        leave_peak(self.header, total);
-        self.count_released_near(owner, here, size, temporary);
-    }
-
+    /// [`Lane::leave_peak_alone`] in all cases.
     #[inline(always)]
-    fn count_released_near(&self, owner: u32, here: u32, size: u64, temporary: bool) {
+    pub fn leave_peak(&self) {
+        self.leave_peak_if_there();
+    }
+
+    /// [`Lane::released`] for heap, lane 0, a whole block and near sites ([`Lane::is_near`]), after the peak was left.
+    ///
+    /// Budget: one cache line a site, one of the lane, one of the header (read); two branches.
+    #[inline(always)]
+    pub fn released_near(&self, owner: u32, here: &Counters, size: u64, temporary: bool) {
         add_signed(&self.shared.live_bytes, -(size as i64));
-        self.count_released(self.near(owner), self.near(here), size, 1, temporary);
+        self.count_released(self.near(owner), here, size, 1, temporary);
     }
 
     #[inline(always)]
@@ -332,11 +345,16 @@ pub fn set_main(lane: &Lane) {
 #[inline(always)]
 fn leave_peak(header: &Header, total: i64) {
     if header.lane_count.load(Relaxed) <= 1 {
-        header.peak_bytes.store(total, Relaxed);
-        add(&header.epoch, 1);
-    } else {
-        leave_peak_with_others(header, total);
+        return leave_peak_unshared(header, total);
     }
+    leave_peak_with_others(header, total);
+}
+
+/// [`leave_peak`] where lane 0 is the only one.
+#[inline(always)]
+fn leave_peak_unshared(header: &Header, total: i64) {
+    header.peak_bytes.store(total, Relaxed);
+    add(&header.epoch, 1);
     header.peak_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
 }
 
@@ -345,6 +363,7 @@ fn leave_peak_with_others(header: &Header, total: i64) {
     if header.peak_bytes.fetch_max(total, Relaxed) < total {
         header.epoch.fetch_add(1, Relaxed);
     }
+    header.peak_time_ns.store(header.clock_ns.load(Relaxed), Relaxed);
 }
 
 #[inline(always)]

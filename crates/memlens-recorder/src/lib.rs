@@ -7,6 +7,7 @@
 //! - [`live_table`]: address → (site, size), by shadow memory;
 //! - [`lane`]: counters with one writer at a time, and the exact peak;
 //! - [`key_table`]: the fast way from (parent node, instruction) to a node or a site;
+//! - [`recent`]: a faster way for the sites that were used last;
 //! - [`intern`]: the slow way, which makes new nodes, sites and code records in the shared file;
 //! - [`mappings`]: the ranges that `mmap` handed out.
 #![no_std]
@@ -17,5 +18,6 @@ pub mod lane;
 pub mod live_table;
 pub mod mappings;
 pub mod memory;
+pub mod recent;
 
 pub use memory::Memory;

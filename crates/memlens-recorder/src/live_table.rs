@@ -3,15 +3,15 @@
 //! One u32 stands for each 16-byte granule of the address space; a block's words stand at the granule where it starts:
 //!
 //! ```text
-//!  word 0   31                                5 4       0
-//!          ┌───────────────────────────────────┬─────────┐   tag 1..=17   the size and 1; one granule
-//!          │ site (27 bits)                    │ tag     │   TAG_SIZED    word 1 is the size
-//!          └───────────────────────────────────┴─────────┘   TAG_CODE     as TAG_SIZED, and a known code object lies here
-//!  word 1   size, up to 4 GiB                                TAG_ELSEWHERE size in the side table
+//!  word 0   31            22 21                     0
+//!          ┌───────────────┬────────────────────────┐   tag 1..=1020   the size and 1
+//!          │ tag           │ site                   │   TAG_SIZED      word 1 is the size
+//!          └───────────────┴────────────────────────┘   TAG_CODE       as TAG_SIZED, and a known code object lies here
+//!  word 1   size, up to 4 GiB                           TAG_ELSEWHERE  size in the side table
 //! ```
 //!
-//! A block of more than 16 bytes covers two granules at least, so that word 1 is its own. Word 0 of 0 means "no block": so one comparison
-//! tells ordinary blocks from the rest. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
+//! So all that pymalloc hands out is one word, and one comparison tells such blocks from the rest: word 0 of 0 means "no block". A larger block
+//! covers two granules at least, so that word 1 is its own. Blocks that do not start at a granule (an allocator with 8-byte classes) and blocks of 4 GiB or more
 //! are kept in the side table, a small hash table under a lock. So are large blocks where nothing small lives: a leaf is address space, and a
 //! program that holds arrays would meet a limit on that (`ulimit -v`) a fifth earlier if each had a leaf of its own.
 //!
@@ -19,8 +19,10 @@
 //! addresses each, made on demand and as sparse. No hashing, no growth pauses; dense small objects cost a quarter of their size, large
 //! blocks nearly nothing.
 use crate::memory::{Memory, give_back_array, private_array};
+use core::marker::PhantomData;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use memlens_format::shared::{SITE_CHUNKS, SITES_PER_CHUNK};
 
 const GRANULE_BITS: u32 = 4;
 const LEAF_BITS: u32 = 22;
@@ -34,11 +36,29 @@ const LARGE: u64 = 128 << 10;
 /// So its address has none of these bits. Few others have not, so that few need be looked up in the side table in vain.
 const LARGE_OFFSET: usize = 0xfe0;
 
-const TAG_MASK: u32 = 31;
-const INLINE_MAX: u32 = 16;
-const TAG_SIZED: u32 = INLINE_MAX + 2;
-const TAG_CODE: u32 = TAG_SIZED + 1;
-const TAG_ELSEWHERE: u32 = TAG_SIZED + 2;
+const SITE_BITS: u32 = 22;
+const SITE_MASK: u32 = (1 << SITE_BITS) - 1;
+const _: () = assert!(SITE_CHUNKS * SITES_PER_CHUNK <= 1 << SITE_BITS);
+
+const TAG_ELSEWHERE: u32 = (1 << (32 - SITE_BITS)) - 1;
+const TAG_CODE: u32 = TAG_ELSEWHERE - 1;
+const TAG_SIZED: u32 = TAG_ELSEWHERE - 2;
+/// Largest size that stands in word 0.
+const INLINE_MAX: u32 = TAG_SIZED - 2;
+
+/// Tag of the smallest block that a code object could be: it has a word 1.
+const LEAST_CODE: u32 = 18;
+
+/// Marks a branch as one that is seldom taken.
+#[cold]
+#[inline(always)]
+fn cold_path() {}
+
+/// Word 0.
+#[inline(always)]
+const fn word_of(tag: u32, site: u32) -> u32 {
+    tag << SITE_BITS | site
+}
 
 /// A block that the table knew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +93,18 @@ impl Taken {
 
     #[inline(always)]
     fn tag(self) -> u32 {
-        self.0 as u32 & TAG_MASK
+        self.0 as u32 >> SITE_BITS
+    }
+
+    /// What a leaf would have of an ordinary block.
+    fn sized(site: u32, size: u64) -> Self {
+        Self(size << 32 | u64::from(word_of(TAG_SIZED, site)))
     }
 
     /// The site that allocated it.
     #[inline(always)]
     pub fn site(self) -> u32 {
-        self.0 as u32 >> 5
+        self.0 as u32 & SITE_MASK
     }
 
     /// The bytes asked for.
@@ -89,11 +114,31 @@ impl Taken {
     }
 }
 
+/// Where a granule's words are. (No reference, of which an `Option` would be tested once more.)
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    first: *const AtomicU32,
+    leaf: PhantomData<&'a LiveTable>,
+}
+
+impl<'a> Words<'a> {
+    #[inline(always)]
+    fn word(self) -> &'a AtomicU32 {
+        // SAFETY: it points into a leaf, and those live as long as the table.
+        unsafe { &*self.first }
+    }
+
+    #[inline(always)]
+    fn next(self) -> &'a AtomicU32 {
+        // SAFETY: a leaf has one word to spare, so that the next word of its last granule exists.
+        unsafe { &*self.first.add(1) }
+    }
+}
+
 /// An ordinary block that is still in the table.
 pub struct Plain<'a> {
-    word: &'a AtomicU32,
-    next: &'a AtomicU32,
-    value: u32,
+    words: Words<'a>,
+    /// Word 0, less a tag of 1.
     less: u32,
 }
 
@@ -101,24 +146,26 @@ impl Plain<'_> {
     /// The site that allocated it.
     #[inline(always)]
     pub fn site(&self) -> u32 {
-        self.value >> 5
+        self.less & SITE_MASK
     }
 
     /// Takes it out. Returns the bytes asked for.
     #[inline(always)]
     pub fn take(self) -> u64 {
-        self.word.store(0, Relaxed);
-        if self.less < TAG_SIZED - 1 {
-            return u64::from(self.less);
+        self.words.word().store(0, Relaxed);
+        if self.less >= word_of(TAG_SIZED - 1, 0) {
+            cold_path();
+            let size = self.words.next().load(Relaxed);
+            self.words.next().store(0, Relaxed);
+            return u64::from(size);
         }
-        let size = self.next.load(Relaxed);
-        self.next.store(0, Relaxed);
-        u64::from(size)
+        u64::from(self.less >> SITE_BITS)
     }
 }
 
 /// The table. All zeros is an empty one.
 pub struct LiveTable {
+    /// Each leaf's address, less its first granule's index: so a granule's word is found without masking.
     leaves: [AtomicPtr<AtomicU32>; LEAVES],
     /// The indices of the first leaves that were made, and how many were made in all.
     noted: [AtomicU32; NOTED_LEAVES],
@@ -147,14 +194,14 @@ impl LiveTable {
     ///
     /// Budget: a load, in L1 in a program with a small heap; two branches.
     #[inline(always)]
-    fn words(&self, address: usize) -> Option<NonNull<AtomicU32>> {
+    fn words(&self, address: usize) -> Option<Words<'_>> {
         let granule = granule(address);
         let leaf = self.leaves.get(granule >> LEAF_BITS)?.load(Relaxed);
         if leaf.is_null() {
             return None;
         }
-        // SAFETY: a leaf has LEAF_WORDS words (and one to spare), and the index is masked to that.
-        Some(unsafe { NonNull::new_unchecked(leaf.add(granule & (LEAF_WORDS - 1))) })
+        // Less than the leaf's own address by the leaf's first granule.
+        Some(Words { first: leaf.wrapping_add(granule), leaf: PhantomData })
     }
 
     /// Enters an ordinary block. Returns false, and has done nothing, if its leaf does not exist, if it is of a rare kind, or if
@@ -163,21 +210,18 @@ impl LiveTable {
     /// Budget: [`LiveTable::words`], a load and one or two stores in the line that it led to.
     #[inline(always)]
     pub fn insert(&self, address: usize, site: u32, size: u64) -> bool {
-        if size > u64::from(u32::MAX) {
-            return false;
-        }
         let Some(words) = self.words(address) else { return false };
-        // SAFETY: `words` points into a leaf, which has one word to spare, so that the next word of the last granule exists.
-        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
-        if word.load(Relaxed) != 0 {
+        if words.word().load(Relaxed) != 0 {
             return false;
         }
-        if size <= u64::from(INLINE_MAX) {
-            word.store(site << 5 | (size as u32 + 1), Relaxed);
-        } else {
-            next.store(size as u32, Relaxed);
-            word.store(site << 5 | TAG_SIZED, Relaxed);
+        if size > u64::from(INLINE_MAX) {
+            cold_path();
+            let Ok(size) = u32::try_from(size) else { return false };
+            words.next().store(size, Relaxed);
+            words.word().store(word_of(TAG_SIZED, site), Relaxed);
+            return true;
         }
+        words.word().store(word_of(size as u32 + 1, site), Relaxed);
         true
     }
 
@@ -207,8 +251,7 @@ impl LiveTable {
             return false;
         }
         if let Some(words) = self.words(address) {
-            // SAFETY: `words` points into a leaf.
-            unsafe { words.as_ref() }.store(site << 5 | TAG_ELSEWHERE, Relaxed);
+            words.word().store(word_of(TAG_ELSEWHERE, site), Relaxed);
         }
         true
     }
@@ -219,8 +262,7 @@ impl LiveTable {
     #[inline(always)]
     pub fn take(&self, address: usize) -> Taken {
         let Some(words) = self.words(address) else { return self.take_elsewhere(address) };
-        // SAFETY: `words` points into a leaf, which has one word to spare.
-        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
+        let (word, next) = (words.word(), words.next());
         let taken = Taken(u64::from(word.load(Relaxed)) | u64::from(next.load(Relaxed)) << 32);
         if taken.is_nothing() {
             return self.take_elsewhere(address);
@@ -237,11 +279,8 @@ impl LiveTable {
     #[inline(always)]
     pub fn plain(&self, address: usize) -> Option<Plain<'_>> {
         let words = self.words(address)?;
-        // SAFETY: `words` points into a leaf, which has one word to spare.
-        let (word, next) = unsafe { (words.as_ref(), words.add(1).as_ref()) };
-        let value = word.load(Relaxed);
-        let less = (value & TAG_MASK).wrapping_sub(1);
-        (less < TAG_SIZED).then_some(Plain { word, next, value, less })
+        let less = words.word().load(Relaxed).wrapping_sub(word_of(1, 0));
+        (less < word_of(TAG_SIZED, 0)).then_some(Plain { words, less })
     }
 
     #[cold]
@@ -253,9 +292,9 @@ impl LiveTable {
         }
         // Out of the table at once, as of a leaf: a realloc may call another, and another thread may get the address.
         match self.side.take_ordinary(address) {
-            Ok(Some(block)) => Taken(block.size << 32 | u64::from(block.site << 5 | TAG_SIZED)),
+            Ok(Some(block)) => Taken::sized(block.site, block.size),
             Ok(None) => self.take_moved(address),
-            Err(TooLarge) => Taken(u64::from(TAG_ELSEWHERE)),
+            Err(TooLarge) => Taken(u64::from(word_of(TAG_ELSEWHERE, 0))),
         }
     }
 
@@ -263,7 +302,7 @@ impl LiveTable {
     fn take_moved(&self, address: usize) -> Taken {
         let Some(plain) = self.plain(address) else { return Taken::NOTHING };
         let site = plain.site();
-        Taken(plain.take() << 32 | u64::from(site << 5 | TAG_SIZED))
+        Taken::sized(site, plain.take())
     }
 
     /// The block behind what [`LiveTable::take`] returned, for blocks of every kind.
@@ -305,16 +344,16 @@ impl LiveTable {
             return false;
         }
         let Some(words) = self.words(address) else { return false };
-        // SAFETY: `words` points into a leaf.
-        let word = unsafe { words.as_ref() };
+        let (word, next) = (words.word(), words.next());
         let value = word.load(Relaxed);
-        if value == 0 {
-            // SAFETY: a leaf has one word to spare; a code object is far larger than a granule.
-            unsafe { words.add(1).as_ref() }.store(0, Relaxed);
-        } else if !matches!(value & TAG_MASK, TAG_SIZED | TAG_CODE) {
-            return false;
+        match value >> SITE_BITS {
+            0 => next.store(0, Relaxed),
+            TAG_SIZED | TAG_CODE => {}
+            // A code object is far larger than a granule.
+            tag if (LEAST_CODE..TAG_SIZED).contains(&tag) => next.store(tag - 1, Relaxed),
+            _ => return false,
         }
-        word.store(value & !TAG_MASK | TAG_CODE, Relaxed);
+        word.store(word_of(TAG_CODE, value & SITE_MASK), Relaxed);
         true
     }
 
@@ -346,7 +385,13 @@ impl LiveTable {
         if let Some(noted) = self.noted.get(count) {
             noted.store(index as u32, Relaxed);
         }
-        place.store(leaf.as_ptr().cast(), Release);
+        let words = leaf.as_ptr().cast::<AtomicU32>();
+        if index == 0 {
+            // No block is entered at the null pointer.
+            // SAFETY: the leaf's first word.
+            unsafe { &*words }.store(word_of(TAG_ELSEWHERE, 0), Relaxed);
+        }
+        place.store(words.wrapping_sub(index << LEAF_BITS), Release);
         self.side.drain(|entry| {
             entry.address & 15 == 0 && granule(entry.address) >> LEAF_BITS == index && self.move_in(entry)
         });
@@ -359,8 +404,7 @@ impl LiveTable {
             return true;
         }
         if let Some(words) = self.words(entry.address) {
-            // SAFETY: `words` points into a leaf.
-            unsafe { words.as_ref() }.store(entry.site << 5 | TAG_ELSEWHERE, Relaxed);
+            words.word().store(word_of(TAG_ELSEWHERE, entry.site), Relaxed);
         }
         false
     }

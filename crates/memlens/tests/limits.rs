@@ -175,6 +175,8 @@ fn kill_9_at_any_moment() {
 }
 
 /// Kills the program as soon as it has printed so many lines. It prints on while the signal is on its way.
+///
+/// Of one event, the one that was being written, the count may be there and the bytes not yet (seen in 1 of 200 kills of the debug build).
 fn kill_after(python: &Python, lines: usize) {
     let folder = new_folder("kill");
     let capture = folder.join("capture.mlens");
@@ -195,7 +197,15 @@ fn kill_after(python: &Python, lines: usize) {
     let found = observed.allocated_in("block");
     assert!((said..=said + 100).contains(&found.allocations), "{} blocks, {said} said", found.allocations);
     assert!((0..=41).contains(&found.live_count), "{} blocks live", found.live_count);
-    assert_eq!(found.allocated_bytes, found.allocations * (1000 + python.bytes_header as i64));
-    assert_eq!(found.live_bytes, found.live_count * (1000 + python.bytes_header as i64));
+    let block_bytes = 1000 + python.bytes_header as i64;
+    let missing = found.allocations * block_bytes - found.allocated_bytes;
+    assert!(missing == 0 || missing == block_bytes, "{} bytes of {} blocks", found.allocated_bytes, found.allocations);
+    let difference = found.live_count * block_bytes - found.live_bytes;
+    assert!(
+        [0, block_bytes, -block_bytes].contains(&difference),
+        "{} bytes in {} blocks",
+        found.live_bytes,
+        found.live_count
+    );
     assert_eq!(observed.capture.meta.exit.signal, Some(9));
 }
