@@ -31,6 +31,11 @@ pub struct LineRun {
     pub line: Option<u32>,
 }
 
+impl LineRun {
+    /// Before the first.
+    const BEFORE: Self = Self { end: 0, line: None };
+}
+
 /// The line of the instruction at byte offset `instruction` (what `frame.f_lasti` says), as `PyCode_Addr2Line` has it
 /// (CPython `Objects/codeobject.c`). `u32::MAX`, which is -1, stands for a frame that has not started: its line is the
 /// code's first. `None` where the instruction has no line, or lies outside of the table (3.10 and newer).
@@ -53,7 +58,8 @@ pub fn is_before_start(instruction: u32) -> bool {
 pub struct LineCursor<'a> {
     table: LineRuns<'a>,
     runs: LineRuns<'a>,
-    /// Where `runs` stands: the end of the last run that was skipped.
+    /// The run that `runs` gave out last, and where it begins.
+    run: LineRun,
     start: u32,
 }
 
@@ -61,7 +67,7 @@ impl<'a> LineCursor<'a> {
     /// A reader at the start of a table; the arguments are those of [`line_at`].
     pub fn new(table: &'a [u8], first_line: u32, version: u32) -> Self {
         let runs = LineRuns::new(table, first_line, version);
-        Self { table: runs.clone(), runs, start: 0 }
+        Self { table: runs.clone(), runs, run: LineRun::BEFORE, start: 0 }
     }
 
     /// As [`line_at`].
@@ -70,17 +76,14 @@ impl<'a> LineCursor<'a> {
             return u32::try_from(self.table.line).ok();
         }
         if instruction < self.start {
-            (self.runs, self.start) = (self.table.clone(), 0);
+            (self.runs, self.run, self.start) = (self.table.clone(), LineRun::BEFORE, 0);
         }
-        loop {
-            let before = self.runs.clone();
-            let run = self.runs.next()?;
-            if instruction < run.end {
-                self.runs = before;
-                return run.line;
-            }
-            self.start = run.end;
+        while instruction >= self.run.end {
+            let next = self.runs.next()?;
+            self.start = self.run.end;
+            self.run = next;
         }
+        self.run.line
     }
 }
 
