@@ -142,6 +142,11 @@ fn renew_validity() {
     VALIDITY.store(next, Relaxed);
 }
 
+/// Whether this process is recorded, or will be with its next event.
+pub fn is_at_work() -> bool {
+    matches!(STATE.load(Relaxed), RECORDING | FORKED)
+}
+
 /// Whether the interpreter has ever been seen at work in this process.
 #[inline(always)]
 pub fn python_seen() -> bool {

@@ -37,7 +37,11 @@ macro_rules! events_of {
     ($version:ty) => {
         &Events {
             allocated: |thread, block, size, allocator| allocated::<$version>(thread, block, size, allocator),
-            released: |thread, address| released::<$version>(thread, address),
+            released: |thread, address| {
+                if !released_usual::<$version>(thread, address) {
+                    released::<$version>(thread, address);
+                }
+            },
             released_taken: |thread, address, taken| released_block::<$version>(thread, address, taken),
             reallocated: |thread, old, block, new, size, allocator| {
                 reallocated::<$version>(thread, old, block, new, size, allocator)

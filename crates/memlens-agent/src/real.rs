@@ -50,6 +50,14 @@ pub fn is_resolving() -> bool {
     RESOLVING.load(Relaxed) != 0
 }
 
+/// Looks functions up, which may allocate.
+pub fn while_resolving<R>(look_up: impl FnOnce() -> R) -> R {
+    RESOLVING.fetch_add(1, Relaxed);
+    let result = look_up();
+    RESOLVING.fetch_sub(1, Relaxed);
+    result
+}
+
 /// One real function.
 pub struct Real {
     name: &'static CStr,
@@ -71,10 +79,8 @@ impl Real {
     #[cold]
     #[inline(never)]
     fn resolve(&self) -> *mut c_void {
-        RESOLVING.fetch_add(1, Relaxed);
         // SAFETY: the name is a C string.
-        let pointer = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
-        RESOLVING.fetch_sub(1, Relaxed);
+        let pointer = while_resolving(|| unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) });
         self.pointer.store(pointer, Relaxed);
         pointer
     }
@@ -109,6 +115,12 @@ macro_rules! real_functions {
                 }
             }
         )*
+
+        /// The address of the function of this name; null if it is none of these.
+        pub fn address_of(name: &[u8]) -> *mut c_void {
+            let all = [$(&functions::$name),*];
+            all.into_iter().find(|real| real.name.to_bytes() == name).map_or(NULL, Real::get)
+        }
 
         /// Looks all of them up.
         pub fn resolve_all() {

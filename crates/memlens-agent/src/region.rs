@@ -116,7 +116,10 @@ fn look_if_due(cold: &mut Cold, library: u8, record: &LibraryRecord) {
 
 fn look(cold: &mut Cold, library: u8, record: &LibraryRecord) {
     let of_library = cold.mappings.ranges().iter().filter(|mapping| mapping.library == library);
-    let resident: u64 = of_library.map(|mapping| resident_bytes(mapping.start, mapping.end)).sum();
+    let Some(resident) = of_library.map(|mapping| resident_bytes(mapping.start, mapping.end)).sum::<Option<u64>>()
+    else {
+        return;
+    };
     record.resident_bytes.fetch_max(resident, Relaxed);
     record.looked_bytes.fetch_max(record.live_bytes.load(Relaxed), Relaxed);
 }
@@ -128,17 +131,18 @@ pub fn look_at_all(cold: &mut Cold) {
     }
 }
 
-/// How much of a mapping of the program's is resident; 0 where the kernel does not say.
-fn resident_bytes(start: usize, end: usize) -> u64 {
+/// How much of a mapping of the program's is resident; `None` where the kernel does not say.
+fn resident_bytes(start: usize, end: usize) -> Option<u64> {
     let mut answers = [0u8; QUESTION];
     let end = end.min(start.saturating_add(MOST_LOOKED));
     let mut resident = 0;
     for at in (start..end).step_by(QUESTION * PAGE) {
         let pages = (end - at).div_ceil(PAGE).min(QUESTION);
         // SAFETY: `mincore` reads no memory of the range, and writes a byte a page, for which there is room.
-        if unsafe { libc::syscall(libc::SYS_mincore, at, pages * PAGE, answers.as_mut_ptr()) } == 0 {
-            resident += answers.iter().take(pages).filter(|&&answer| answer & 1 == 1).count();
+        if unsafe { libc::syscall(libc::SYS_mincore, at, pages * PAGE, answers.as_mut_ptr()) } != 0 {
+            return None;
         }
+        resident += answers.iter().take(pages).filter(|&&answer| answer & 1 == 1).count();
     }
-    (resident * PAGE) as u64
+    Some((resident * PAGE) as u64)
 }

@@ -44,8 +44,8 @@ pub struct LibraryShare {
     pub library: String,
     /// The most that was mapped at a time.
     pub mapped_bytes: u64,
-    /// The most of it that was seen to be resident; 0 where it is not known.
-    pub resident_bytes: u64,
+    /// The most of it that was seen to be resident; `None` where nobody looked.
+    pub resident_bytes: Option<u64>,
 }
 
 /// What one of the user's own lines held at the peak, with what it called in libraries.
@@ -100,11 +100,11 @@ impl Summary {
 }
 
 fn libraries(profile: &Profile) -> Vec<LibraryShare> {
-    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<&str, (u64, Option<u64>)> = BTreeMap::new();
     for region in profile.regions() {
-        let (mapped, resident) = sums.entry(&region.library).or_default();
+        let (mapped, resident) = sums.entry(&region.library).or_insert((0, Some(0)));
         *mapped = mapped.saturating_add(region.mapped_bytes);
-        *resident = resident.saturating_add(region.resident_bytes);
+        *resident = resident.zip(region.resident_bytes).map(|(sum, more)| sum.saturating_add(more));
     }
     let share = |(library, (mapped_bytes, resident_bytes)): (&str, _)| LibraryShare {
         library: library.to_owned(),

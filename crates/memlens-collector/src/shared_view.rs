@@ -121,12 +121,12 @@ impl SharedView {
         let mut path = Vec::new();
         let is_read = self.copy_text(&record.path, &mut path).is_some();
         let library = if is_read { String::from_utf8_lossy(&path).into_owned() } else { String::new() };
-        let (mapped_bytes, resident_bytes) = (&record.peak_bytes, &record.resident_bytes);
+        let was_looked_at = record.looked_bytes.load(Relaxed) > 0;
         Region {
             process: 0,
             library,
-            mapped_bytes: mapped_bytes.load(Relaxed),
-            resident_bytes: resident_bytes.load(Relaxed),
+            mapped_bytes: record.peak_bytes.load(Relaxed),
+            resident_bytes: was_looked_at.then(|| record.resident_bytes.load(Relaxed)),
         }
     }
 

@@ -167,8 +167,8 @@ pub struct Region {
     pub library: String,
     /// The most that was mapped at a time.
     pub mapped_bytes: u64,
-    /// The most of it that was seen to be resident; 0 where it is not known.
-    pub resident_bytes: u64,
+    /// The most of it that was seen to be resident; `None` where nobody looked.
+    pub resident_bytes: Option<u64>,
 }
 
 /// A line of a function.

@@ -224,10 +224,10 @@ pub struct LibraryRecord {
     pub live_bytes: AtomicU64,
     /// The most that was mapped at a time.
     pub peak_bytes: AtomicU64,
-    /// The most of it that was seen to be resident; 0 if nobody looked. The agent looks (`mincore`) when what is mapped has grown by a
+    /// The most of it that was seen to be resident. The agent looks (`mincore`) when what is mapped has grown by a
     /// sixteenth since the last look, and when the program exits.
     pub resident_bytes: AtomicU64,
-    /// What was mapped at the last look.
+    /// What was mapped at the last look; 0 before the first that told anything.
     pub looked_bytes: AtomicU64,
 }
 

@@ -183,7 +183,7 @@ fn region(share: &LibraryShare) -> Value {
     json!({
         "library": share.library,
         "mapped_bytes": share.mapped_bytes,
-        "resident_bytes": known(share.resident_bytes),
+        "resident_bytes": share.resident_bytes,
     })
 }
 

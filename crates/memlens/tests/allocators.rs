@@ -3,10 +3,11 @@
 //! A driver is recorded twice, once doing everything and once doing nothing; the difference is what it did.
 mod recording;
 
+use memlens_format::capture::Region;
 use recording::observed::{ObservedSite, Totals};
 use recording::{Observed, Python, Recorder, any_python, compile_library, is_installed, pythons, text};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 type Books = BTreeMap<String, Totals>;
 
@@ -116,9 +117,10 @@ fn fork_while_a_library_is_looked_at() {
     let recorder = Recorder::new(&any_python(), "looking").program("hazards/fork_while_looking.py");
     let recording = recorder.argument(&first).argument(&second).succeed();
     let regions = recording.observed().capture.regions;
-    let found: Vec<_> =
-        regions.iter().map(|region| (region.process, &*region.library, region.mapped_bytes >> 20)).collect();
-    assert_eq!(found, [(0, first.to_str().expect("a path"), 2), (1, second.to_str().expect("a path"), 1)]);
+    let figures = |region: &Region| (region.process, PathBuf::from(&region.library), region.mapped_bytes >> 20);
+    assert_eq!(regions.iter().map(figures).collect::<Vec<_>>(), [(0, first, 2), (1, second, 1)]);
+    // Nothing of it was touched, which is not the same as unknown.
+    assert!(regions.iter().all(|region| region.resident_bytes == Some(0)), "{regions:?}");
 }
 
 /// A file that is mapped, shared memory under a name, and heap: three classes. The capture's total of shared memory is the most at a time.
@@ -144,16 +146,29 @@ fn files_and_shared_memory_are_no_heap() {
     assert!(summary["sites"].as_array().expect("sites").iter().all(is_heap));
 }
 
-/// What looks `malloc` up by its name, and what `ctypes` calls: every block, at its line.
+/// What looks `malloc` up by its name, what `ctypes` calls, and what is bound to the C library first: every block, at its line.
 #[test]
 fn callers_by_name() {
-    let library = compile_library("cc", "callers.c", &[]);
+    let [library, needed] = [0, 1].map(|_| compile_library("cc", "callers.c", &[]));
+    let outer = compile_library("cc", "callers_outer.c", &["-Wl,--no-as-needed", needed.to_str().expect("a path")]);
     let python = any_python();
-    let recording = Recorder::new(&python, "callers").program("hazards/callers.py").argument(&library).succeed();
+    let recorder = Recorder::new(&python, "callers").program("hazards/callers.py").argument(&library);
+    let recording = recorder.argument(&outer).succeed();
     let observed = recording.observed();
-    for function in ["through_ctypes", "through_dlsym", "through_a_later_library"] {
+    for function in [
+        "through_ctypes",
+        "through_the_c_library",
+        "through_dlsym",
+        "through_a_later_library",
+        "through_a_library_bound_first",
+        "through_a_library_bound_late",
+        "through_what_it_needs",
+    ] {
         let of = |name: &str| {
-            let sites = observed.in_function(function).filter(|site| site.site.allocator.name() == name);
+            let is_meant = |site: &&ObservedSite| {
+                site.site.allocator.name() == name && site.stack.iter().any(|frame| frame.function == function)
+            };
+            let sites = observed.sites.iter().filter(is_meant);
             let figures = sites.map(|site| [site.site.allocations, site.site.allocated_bytes, site.site.live_bytes]);
             figures.fold([0; 3], |sum, more| [0, 1, 2].map(|index| sum[index] + more[index]))
         };

@@ -218,7 +218,7 @@ fn decode_regions(reader: &mut PayloadReader<'_>, processes: usize) -> Result<Ve
                 process: id(reader.u64()?, processes, "process")?,
                 library: reader.string()?,
                 mapped_bytes: reader.u64()?,
-                resident_bytes: reader.u64()?,
+                resident_bytes: reader.u64()?.checked_sub(1),
             })
         })
         .collect()

@@ -103,7 +103,7 @@ fn encode_regions(regions: &[Region], shared_mapped_bytes: u64) -> Vec<u8> {
         out.u64(u64::from(region.process));
         out.string(&region.library);
         out.u64(region.mapped_bytes);
-        out.u64(region.resident_bytes);
+        out.u64(region.resident_bytes.map_or(0, |bytes| bytes.saturating_add(1)));
     }
     out.u64(shared_mapped_bytes);
     out.finish()

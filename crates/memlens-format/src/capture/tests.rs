@@ -148,7 +148,7 @@ prop_compose! {
         releases in prop::collection::vec(release(1, 1), 0..9),
         slices in prop::collection::vec(slice(1), 0..4),
         timeline in prop::collection::vec(point(), 0..6),
-        regions in prop::collection::vec((".{0,12}", any::<(u64, u64)>()), 0..3),
+        regions in prop::collection::vec((".{0,12}", (any::<u64>(), prop::option::of(0..u64::MAX))), 0..3),
     ) -> Capture {
         let string = |id: u8| StringId(u32::from(id) % strings.len() as u32);
         let frames: Vec<Frame> = frames.iter().map(|&(function, file, line, first_line)| Frame {

@@ -213,7 +213,7 @@ fn write_regions(summary: &Summary, options: &Options, out: &mut dyn Write) -> i
     let shown = options.rows.unwrap_or(usize::MAX).min(summary.libraries.len());
     let (shown, hidden) = summary.libraries.split_at(shown);
     for share in shown {
-        let resident = if share.resident_bytes > 0 { bytes(share.resident_bytes) } else { "?".to_owned() };
+        let resident = share.resident_bytes.map_or_else(|| "?".to_owned(), bytes);
         let name = share.library.rsplit('/').next().unwrap_or(&share.library);
         let name = cut_end(&one_line(name), options.width() - REGION_INDENT);
         writeln!(out, "{:>10}{resident:>10}  {name}", bytes(share.mapped_bytes))?;
