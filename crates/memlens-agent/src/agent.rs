@@ -3,8 +3,8 @@
 //! ```text
 //!             first allocation or constructor                 fork, in the child
 //!  UNSTARTED ───────────► STARTING ───────────► RECORDING ◄──────────────────► FORKED
-//!                            │ no collector         │ no memory          next event: start anew
-//!                            └───────► OFF ◄────────┘
+//!                            │ no collector                            next event: start anew
+//!                            └───────► OFF
 //! ```
 //!
 //! A *generation* is one recording in one process, a *code epoch* the time between two releases of known code objects. The *validity* changes
@@ -25,9 +25,7 @@ use core::sync::atomic::{
 };
 use libc::c_void;
 use memlens_cpython::line_table::LineCursor;
-use memlens_format::shared::{
-    Header, MAX_LANES, OFF_NO_MEMORY, SHARED_MAGIC, SHARED_VERSION, STATUS_OFF, STATUS_RECORDING,
-};
+use memlens_format::shared::{Header, MAX_LANES, SHARED_MAGIC, SHARED_VERSION, STATUS_RECORDING};
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{Interner, LiveCodes};
 use memlens_recorder::key_table::KeyTable;
@@ -104,6 +102,8 @@ pub struct Cold {
     /// Names of tasks that have a record.
     pub task_names: u32,
     free_writers: *mut Writer,
+    /// Those that threads took after their destructors.
+    orphans: *mut Writer,
 }
 
 // SAFETY: the writers in the free list belong to nobody else.
@@ -207,9 +207,11 @@ pub fn enter_slow() -> Option<Handle> {
     }
     thread.inside = IN_RECORDER;
     let validity = VALIDITY.load(Relaxed);
-    let is_ready = thread.generation == GENERATION.load(Relaxed) || set_up_thread(thread);
+    if thread.generation != GENERATION.load(Relaxed) {
+        set_up_thread(thread);
+    }
     if task::are_told() {
-        follow_task(thread, validity, is_ready);
+        follow_task(thread, validity);
     } else {
         if validity != NOT_RECORDING {
             // What has changed since is found at the next event.
@@ -218,18 +220,16 @@ pub fn enter_slow() -> Option<Handle> {
         thread.stack.distrust();
     }
     thread.inside = OUTSIDE;
-    is_ready.then_some(handle)
+    Some(handle)
 }
 
 /// While tasks are told apart no thread is ever found open, so that every event comes here: the task may be another.
-fn follow_task(thread: &mut Thread, validity: u32, is_ready: bool) {
+fn follow_task(thread: &mut Thread, validity: u32) {
     if thread.validity_between_tasks != validity {
         thread.validity_between_tasks = validity;
         thread.stack.distrust();
     }
-    if is_ready {
-        (event::chosen().follow_task)(thread);
-    }
+    (event::chosen().follow_task)(thread);
 }
 
 /// The calling thread if it is inside a real allocator that was called from a hook. What is allocated there is part of the block that the
@@ -242,23 +242,18 @@ pub fn nested_thread() -> Option<Handle> {
     (is_set_up && thread.inside == IN_ALLOCATOR).then_some(handle)
 }
 
-fn set_up_thread(thread: &mut Thread) -> bool {
+fn set_up_thread(thread: &mut Thread) {
     thread.tstate_slot = python::tstate_slot(thread);
     thread.known_tstate = thread::NO_TSTATE;
     thread.writer = null_mut();
     (thread.last_allocation, thread.task) = (0, 0);
-    let Some(stack) = with_cold(|cold| Stack::new(&mut cold.memory)).flatten() else {
-        turn_off(OFF_NO_MEMORY);
-        return false;
-    };
-    thread.stack = stack;
+    thread.stack = Stack::new();
     thread.generation = GENERATION.load(Relaxed);
     let key = EXIT_KEY.load(Relaxed);
     if key != u32::MAX {
         // SAFETY: the key was made by pthread_key_create; glibc stores the first 32 keys' values in place.
         unsafe { libc::pthread_setspecific(key, (&raw const *thread).cast()) };
     }
-    true
 }
 
 /// Runs `body` under the lock; `None` if recording is not set up. Keeps `errno`.
@@ -271,15 +266,6 @@ pub fn with_cold<R>(body: impl FnOnce(&mut Cold) -> R) -> Option<R> {
     let result = COLD.with(|cold| cold.as_mut().map(body));
     *errno = saved;
     result
-}
-
-/// Stops recording for good; the program runs on.
-#[cold]
-pub fn turn_off(reason: u32) {
-    VALIDITY.store(NOT_RECORDING, Relaxed);
-    STATE.store(OFF, Relaxed);
-    header().off_reason.store(reason, Relaxed);
-    header().status.store(STATUS_OFF, Relaxed);
 }
 
 /// Starts recording, if a collector is there to ask for it.
@@ -336,6 +322,7 @@ fn begin() -> Option<()> {
         line_cursor: None,
         task_names: 0,
         free_writers: null_mut(),
+        orphans: null_mut(),
     };
     let main = new_writer(&mut cold, header, true)?;
     lane::set_main(&main.lane);
@@ -369,8 +356,11 @@ fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option
 }
 
 /// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.
-pub fn take_writer() -> Option<NonNull<Writer>> {
+pub fn take_writer(is_ending: bool) -> Option<NonNull<Writer>> {
     with_cold(|cold| {
+        if cold.free_writers.is_null() {
+            adopt_orphans(cold);
+        }
         let writer = match NonNull::new(cold.free_writers) {
             Some(writer) => {
                 // SAFETY: it is in the free list, so that nobody else uses it.
@@ -388,14 +378,43 @@ pub fn take_writer() -> Option<NonNull<Writer>> {
         unsafe { (*writer.as_ptr()).name = ThreadName::UNKNOWN };
         // SAFETY: as above.
         unsafe { writer.as_ref().lane.shared().thread.store(libc::gettid() as u32, Relaxed) };
+        if is_ending {
+            // SAFETY: as above.
+            unsafe { (*writer.as_ptr()).next_free = cold.orphans };
+            cold.orphans = writer.as_ptr();
+        }
         Some(writer)
     })
     .flatten()
 }
 
+/// Makes those orphans free whose threads are gone by now.
+///
+/// A detached thread that ends may release what the C library kept of others (their stacks, beyond 40 MB of them), which is after all destructors: so on
+/// 3.12 each such thread left a lane behind.
+fn adopt_orphans(cold: &mut Cold) {
+    let mut place = &raw mut cold.orphans;
+    // SAFETY: a list of writers, which live as long as the recording; those of threads that are gone have no other owner.
+    unsafe {
+        while let Some(writer) = NonNull::new(*place) {
+            let writer = writer.as_ptr();
+            let thread = (*writer).lane.shared().thread.load(Relaxed) as i32;
+            let is_gone = libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) != 0
+                && *libc::__errno_location() == libc::ESRCH;
+            if !is_gone {
+                place = &raw mut (*writer).next_free;
+                continue;
+            }
+            *place = (*writer).next_free;
+            (*writer).next_free = cold.free_writers;
+            cold.free_writers = writer;
+        }
+    }
+}
+
 /// The calling thread's own lane, in an interpreter without a GIL: lane 0 is the main thread's, which many programs have alone.
-pub fn take_own_writer() -> Option<NonNull<Writer>> {
-    if is_main_thread() { NonNull::new(main_writer()) } else { take_writer() }
+pub fn take_own_writer(is_ending: bool) -> Option<NonNull<Writer>> {
+    if is_main_thread() { NonNull::new(main_writer()) } else { take_writer(is_ending) }
 }
 
 /// A thread ends: its lane can serve another.
@@ -406,7 +425,8 @@ extern "C" fn thread_exits(thread: *mut c_void) {
         return;
     }
     thread.inside = IN_RECORDER;
-    if let Some(mut writer) = NonNull::new(thread.writer).filter(|writer| writer.as_ptr() != main_writer()) {
+    let is_to_free = |writer: &NonNull<Writer>| writer.as_ptr() != main_writer() && !thread.is_ending;
+    if let Some(mut writer) = NonNull::new(thread.writer).filter(is_to_free) {
         with_cold(|cold| {
             // SAFETY: this thread's own writer, which it gives up here.
             unsafe {
@@ -418,8 +438,8 @@ extern "C" fn thread_exits(thread: *mut c_void) {
     }
     thread.writer = null_mut();
     with_cold(|cold| thread.stack.give_back(&mut cold.memory));
-    // A later destructor may allocate: then the thread is set up once more.
-    (thread.generation, thread.validity) = (0, 0);
+    // A later destructor may allocate, and the C library after it: then the thread is set up once more.
+    (thread.generation, thread.validity, thread.is_ending) = (0, 0, true);
     thread.inside = OUTSIDE;
 }
 

@@ -232,7 +232,7 @@ fn holds_gil<V: Layout>(tstate: *const c_void) -> bool {
 /// An event of a thread that does not hold the GIL: its own lane, and its own frames if it has any.
 fn without_gil<V: Layout>(thread: &mut Thread, kind: Kind) -> Option<(&'static Writer, u32)> {
     if thread.writer.is_null() {
-        thread.writer = agent::take_writer()?.as_ptr();
+        thread.writer = agent::take_writer(thread.is_ending)?.as_ptr();
     }
     let tstate = if agent::python_seen() { python::own_tstate() } else { null() };
     // SAFETY: the writer is this thread's; the frames of its own thread state do not change while it is here.
@@ -276,7 +276,7 @@ fn free_threaded<V: Layout>(thread: &mut Thread, slot: *const c_void, kind: Kind
 /// The writer of a thread where there is no GIL.
 fn own_writer(thread: &mut Thread) -> Option<*mut Writer> {
     if thread.writer.is_null() {
-        thread.writer = agent::take_own_writer()?.as_ptr();
+        thread.writer = agent::take_own_writer(thread.is_ending)?.as_ptr();
     }
     Some(thread.writer)
 }

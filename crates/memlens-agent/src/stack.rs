@@ -36,7 +36,7 @@ const UNKNOWN_NODE: u32 = u32::MAX;
 const MAX_FRESH: usize = 16;
 /// How far to look for a frame that does not lie where the order of addresses suggests (generators live in the heap).
 const PROBES: usize = 3;
-const FIRST_CAPACITY: usize = 128;
+const FIRST_CAPACITY: u32 = 128;
 /// No recursion is deeper than this; a chain that goes in a circle is.
 const MAX_DEPTH: u32 = 1 << 22;
 
@@ -98,10 +98,9 @@ impl Stack {
         base: NODE_ROOT,
     };
 
-    /// An empty one.
-    pub fn new(memory: &mut ProcessMemory) -> Option<Self> {
-        let entries = memory.private(FIRST_CAPACITY * size_of::<Entry>())?.as_ptr().cast();
-        Some(Self { entries, capacity: FIRST_CAPACITY as u32, code_epoch: agent::code_epoch(), ..Self::NONE })
+    /// An empty one, which has no memory before there is a frame.
+    pub fn new() -> Self {
+        Self { code_epoch: agent::code_epoch(), ..Self::NONE }
     }
 
     /// What is kept is to be held against the interpreter's frames at the next event.
@@ -118,7 +117,7 @@ impl Stack {
     /// Forgets the stack, and gives its memory back: the thread ends.
     pub fn give_back(&mut self, memory: &mut ProcessMemory) {
         if let Some(entries) = NonNull::new(self.entries) {
-            // SAFETY: `new` or `grow` had it for so many entries, and this is the last that anybody knows of it.
+            // SAFETY: `grow` had it for so many entries, and this is the last that anybody knows of it.
             unsafe { memory.give_back(entries.cast(), self.capacity as usize * size_of::<Entry>()) };
         }
         *self = Self::NONE;
@@ -151,14 +150,18 @@ impl Stack {
     #[inline(never)]
     fn grow(&mut self) -> bool {
         let bytes = self.capacity as usize * size_of::<Entry>();
-        let Some(entries) = agent::with_cold(|cold| cold.memory.private(bytes * 2)).flatten() else { return false };
-        // SAFETY: the old entries fill `capacity`, the new have twice that room.
-        unsafe { entries.as_ptr().cast::<Entry>().copy_from_nonoverlapping(self.entries, self.capacity as usize) };
+        let capacity = (self.capacity * 2).max(FIRST_CAPACITY);
+        let room = capacity as usize * size_of::<Entry>();
+        let Some(entries) = agent::with_cold(|cold| cold.memory.private(room)).flatten() else { return false };
+        let entries = entries.cast::<Entry>();
         if let Some(old) = NonNull::new(self.entries) {
-            // SAFETY: `new` or an earlier call had it for so many bytes; the copy takes its place.
-            agent::with_cold(|cold| unsafe { cold.memory.give_back(old.cast(), bytes) });
+            // SAFETY: the old entries fill `bytes`, which an earlier call had for them, and there is room for more; nobody else knows of them.
+            unsafe {
+                entries.copy_from_nonoverlapping(old, self.capacity as usize);
+                agent::with_cold(|cold| cold.memory.give_back(old.cast(), bytes));
+            }
         }
-        (self.entries, self.capacity) = (entries.as_ptr().cast(), self.capacity * 2);
+        (self.entries, self.capacity) = (entries.as_ptr(), capacity);
         true
     }
 

@@ -59,6 +59,8 @@ pub struct Thread {
     pub stack: Stack,
     /// A hash of the running task's name ([`crate::task`]); 0: none.
     pub task: u64,
+    /// Its destructors have run: what it still does is the C library's tidying, after which nobody will give anything back.
+    pub is_ending: bool,
 }
 
 /// The calling thread's state, as a hook holds it across the calls of real functions, in which nested hooks may change it: so it

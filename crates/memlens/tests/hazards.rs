@@ -117,6 +117,15 @@ fn tracemalloc_inside() {
     });
 }
 
+/// What a thread releases after its destructors had a lane of its own that nobody got back: with 1,023 of them gone, events were lost.
+#[test]
+fn ending_threads() {
+    everywhere("ending_threads.py", |observed| {
+        assert_made(observed, "block", 500 * 10, 50_000);
+        assert_eq!(observed.capture.meta.unseen.lost_events, 0);
+    });
+}
+
 /// Before 3.11 each level is a block, and so a site: even with 256 frames for each, their stacks are 300 MB.
 #[test]
 fn deep_recursion() {
