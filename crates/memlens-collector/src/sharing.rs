@@ -90,9 +90,11 @@ impl Sharing {
 }
 
 impl Resident<'_> {
-    /// Its proportional set now. If it cannot be had (the process has ended, or may not be looked into) nothing is known to be shared.
+    /// Its proportional set now. If it may not be looked into, nothing is known to be shared. If it has ended since it was counted, it has nothing: the
+    /// others' sets have grown by what it had.
     fn look(&mut self) -> u64 {
-        let proportional = self.info.proportional().map_or(self.rss_bytes + self.table_bytes, |sizes| sizes.all_bytes);
+        let whole = || self.info.resident().map_or(0, |resident| resident.all_bytes);
+        let proportional = self.info.proportional().map_or_else(whole, |sizes| sizes.all_bytes);
         *self.found = Found { proportional_bytes: proportional, anonymous_bytes: Some(self.anonymous_bytes) };
         proportional
     }
@@ -134,6 +136,16 @@ mod tests {
         };
         assert_eq!(sum(4_000_000, 3_500_000), 4_000_000, "no less than the largest");
         assert_eq!(sum(5_500_000, 5_500_000), 6_500_000, "3 + 1.5 of the parent, 2 of the child");
+    }
+
+    /// Its pages counted twice: whole as its own, and again in the sets of those that it had shared them with.
+    #[test]
+    fn a_process_that_has_just_ended_has_nothing() {
+        let mut child = std::process::Command::new("true").spawn().expect("a process");
+        let info = ProcessInfo::new(child.id());
+        child.wait().expect("its end");
+        let mut found = Found::default();
+        assert_eq!(resident(&info, 60_000_000, &mut found).look(), 0);
     }
 
     fn resident<'a>(info: &'a ProcessInfo, bytes: u64, found: &'a mut Found) -> Resident<'a> {
