@@ -16,7 +16,7 @@ use crate::process_memory::ProcessMemory;
 use crate::stack::Stack;
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::thread_name::{self, ThreadName};
-use crate::{connect, event, hook_python, hook_static, python, real, region, task, thread};
+use crate::{connect, event, hook_loader, hook_python, hook_static, python, real, region, task, thread};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
@@ -276,6 +276,7 @@ pub fn start() {
     }
     thread.inside = IN_ALLOCATOR;
     real::resolve_all();
+    hook_loader::resolve_all();
     python::find();
     set_up_process(begin());
     if STATE.load(Relaxed) == RECORDING {

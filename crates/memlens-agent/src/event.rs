@@ -102,7 +102,7 @@ fn count_allocated<V: Layout>(writer: &Writer, here: CountedSite, size: u64) {
 #[inline(always)]
 fn leave_peak<V: Layout>(writer: &Writer) {
     if V::HAS_GIL {
-        writer.lane.leave_peak();
+        writer.lane.leave_peak_if_there();
     }
 }
 

@@ -66,6 +66,12 @@ ask_first!(
     dlopen(*const c_char, c_int), open, REAL_DLOPEN
 );
 
+/// Looks both up, while the process starts: to do it later, beside other threads, would have what those allocate meanwhile come from the arena.
+pub fn resolve_all() {
+    loader_function(&REAL_DLSYM, c"dlsym");
+    loader_function(&REAL_DLOPEN, c"dlopen");
+}
+
 /// The loader's function of this name; the first time it is looked for.
 fn loader_function(place: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
     let known = place.load(Relaxed);

@@ -157,7 +157,7 @@ fn free_between_stacks<V: Layout>(context: *mut c_void, pointer: *mut c_void) {
 fn record_malloc<V: Layout, D: Domain>(thread: Handle, real: &WholeAllocator, size: usize) -> *mut c_void {
     thread.set_inside(IN_ALLOCATOR);
     let pointer = real.malloc(size);
-    event::allocated::<V>(Handle::anew().state(), pointer, size, D::ALLOCATOR)
+    event::allocated::<V>(Handle::current().state(), pointer, size, D::ALLOCATOR)
 }
 
 #[inline(always)]

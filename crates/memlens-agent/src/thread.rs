@@ -75,22 +75,6 @@ impl Handle {
         Self(current())
     }
 
-    /// [`Handle::current`] after a call: to find it once more costs less than to keep it across.
-    #[inline(always)]
-    pub fn anew() -> Self {
-        let pointer: *mut Thread;
-        // SAFETY: as in `current`; not declared pure, so that it is done where it stands.
-        unsafe {
-            core::arch::asm!(
-                "mov {0}, qword ptr [rip + memlens_thread@GOTTPOFF]",
-                "add {0}, qword ptr fs:[0]",
-                out(reg) pointer,
-                options(readonly, nostack),
-            );
-        }
-        Self(pointer)
-    }
-
     /// Sets [`Thread::inside`].
     #[inline(always)]
     pub fn set_inside(self, inside: u32) {
@@ -108,7 +92,7 @@ impl Handle {
 
 /// The calling thread.
 ///
-/// Budget: two loads.
+/// Budget: two loads, each time: after a call that is less than to keep it across. (So it is not declared pure.)
 #[inline(always)]
 pub fn current() -> *mut Thread {
     let pointer: *mut Thread;
@@ -119,7 +103,7 @@ pub fn current() -> *mut Thread {
             "mov {0}, qword ptr [rip + memlens_thread@GOTTPOFF]",
             "add {0}, qword ptr fs:[0]",
             out(reg) pointer,
-            options(pure, readonly, nostack),
+            options(readonly, nostack),
         );
     }
     pointer

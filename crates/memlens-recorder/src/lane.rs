@@ -180,7 +180,7 @@ impl Lane {
     }
 
     /// Before a release of heap in lane 0: leaves the peak, if the heap was never larger than now. False if other lanes have a say in it:
-    /// then [`Lane::leave_peak`] must be called.
+    /// then [`Lane::leave_peak_if_there`] must be called.
     #[inline(always)]
     pub fn leave_peak_alone(&self) -> bool {
         let total = self.main_total();
@@ -191,12 +191,6 @@ impl Lane {
             leave_peak_unshared(self.header, total);
         }
         true
-    }
-
-    /// [`Lane::leave_peak_alone`] in all cases.
-    #[inline(always)]
-    pub fn leave_peak(&self) {
-        self.leave_peak_if_there();
     }
 
     /// [`Lane::released`] for heap, lane 0, a whole block and near sites ([`Lane::is_near`]), after the peak was left.
@@ -273,8 +267,9 @@ impl Lane {
         add_signed(&self.shared.live_bytes, -(size as i64));
     }
 
+    /// Before a release of heap: leaves the peak, if the heap was never larger than now.
     #[inline(always)]
-    fn leave_peak_if_there(&self) {
+    pub fn leave_peak_if_there(&self) {
         if self.is_main { self.leave_main_peak_if_there() } else { self.leave_peak_without_gil() }
     }
 
@@ -418,12 +413,18 @@ mod tests {
             for _ in 0..500 {
                 if random() % 5 < 3 || blocks.is_empty() {
                     let block = (1 + random() as u32 % 20, random() as i64 % 1000);
-                    assert!(lane.allocated(block.0, block.1 as u64, true));
+                    match lane.counted(block.0).filter(|_| random() % 2 == 0) {
+                        Some(here) => lane.allocated_near(here.counters, block.1 as u64),
+                        None => assert!(lane.allocated(block.0, block.1 as u64, true)),
+                    }
                     events.push(block);
                     blocks.push(block);
                 } else {
                     let block = blocks.swap_remove(random() as usize % blocks.len());
-                    assert!(lane.released(block.0, 21, block.1 as u64, 1, false, true));
+                    match lane.counted(21).filter(|_| random() % 2 == 0 && lane.leave_peak_alone()) {
+                        Some(here) => lane.released_near(block.0, here.counters, block.1 as u64, false),
+                        None => assert!(lane.released(block.0, 21, block.1 as u64, 1, false, true)),
+                    }
                     events.push((block.0, -block.1));
                 }
             }

@@ -670,6 +670,17 @@ mod tests {
         assert_eq!(table.take_block(0x1010), Some(Block { site: 8, size: 300, is_code: false }));
     }
 
+    /// The hooks do not ask whether a block is null, in a process with a heap at low addresses as in any other.
+    #[test]
+    fn no_block_is_null() {
+        let table = table();
+        let mut heap = Heap { next_offset: 4096 };
+        assert!(!table.insert(0, 7, 100));
+        insert(&table, &mut heap, 0x1000, 7, 100);
+        assert!(!table.insert(0, 7, 100));
+        assert!(table.plain(0).is_none());
+    }
+
     #[test]
     fn a_code_object_is_told_at_its_release() {
         let table = table();
