@@ -149,8 +149,8 @@ def fork(seed, processes):
     processes.setdefault(child, Books()).add(json.loads(answer))
 
 
-def sample(start):
-    """Memory of this process, of the tables that it shares with memlens, and of memlens."""
+def sample(start, ended):
+    """Memory of this process, of the tables that it shares with memlens, and of memlens; and how many processes have ended."""
     tables = resident = 0
     of_tables = False
     with open("/proc/self/smaps") as lines:
@@ -168,6 +168,7 @@ def sample(start):
         parent = dict(line.split(":", 1) for line in lines)
     return {
         "seconds": round(time.monotonic() - start, 1),
+        "ended_processes": ended,
         "tables_mapped_kib": tables,
         "tables_resident_kib": resident,
         "anonymous_kib": int(status["RssAnon"].split()[0]),
@@ -182,7 +183,7 @@ def main(seconds):
     end = start + seconds
     slots = [(None, None, 0)] * SLOTS
     all_books = [Books() for _ in range(4)]
-    processes, samples = {}, [sample(start)]
+    processes, samples = {}, [sample(start, 0)]
     threads = [threading.Thread(target=worker, args=(books, slots, seed, end)) for seed, books in enumerate(all_books)]
     for thread in threads:
         thread.start()
@@ -195,11 +196,11 @@ def main(seconds):
             subprocess.run(["/bin/true"], check=True)
             subprocess.run([sys.executable, "-S", "-c", "[str(number) for number in range(1000)]"], check=True)
             gc.collect()
-            samples.append(sample(start))
+            samples.append(sample(start, number + number // 10 * 2))
         time.sleep(pause)
     for thread in threads:
         thread.join()
-    samples.append(sample(start))
+    samples.append(sample(start, number + number // 10 * 2))
     own = processes.setdefault(os.getpid(), Books())
     for books in all_books:
         own.add(books.figures)

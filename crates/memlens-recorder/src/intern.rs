@@ -3,7 +3,7 @@
 //! Each is met once and then found through a [`crate::key_table::KeyTable`]; so clarity comes before speed here. Call it
 //! under the lock.
 use crate::key_table::{Key, KeyTable};
-use crate::memory::{Memory, give_back_array, private_array};
+use crate::memory::{Memory, give_back_array, private_array, table_array};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::Release};
 use memlens_format::shared::{
@@ -93,7 +93,7 @@ struct Slot {
 impl IdTable {
     fn new(memory: &mut impl Memory, capacity: usize) -> Option<Self> {
         // SAFETY: an id of 0 is an empty slot.
-        Some(Self { slots: unsafe { private_array(memory, capacity)? }, mask: capacity - 1, used: 0 })
+        Some(Self { slots: unsafe { table_array(memory, capacity)? }, mask: capacity - 1, used: 0 })
     }
 
     fn slot(&self, index: usize) -> NonNull<Slot> {

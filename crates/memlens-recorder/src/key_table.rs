@@ -3,7 +3,7 @@
 //! The key names an instruction by its *address* (or whatever else the interpreter reader makes of it), which is
 //! unique only while the code object lives: an entry must be removed when its code object is released. One writer, one
 //! reader: each lane has a table of its own.
-use crate::memory::{Memory, give_back_array, private_array};
+use crate::memory::{Memory, give_back_array, table_array};
 use core::ptr::NonNull;
 
 /// What the table looks up.
@@ -79,7 +79,7 @@ impl KeyTable {
     /// An empty table with room for `capacity` (a power of two) entries, two thirds of which can be used.
     pub fn new(memory: &mut impl Memory, capacity: usize) -> Option<Self> {
         // SAFETY: an Entry of zeros is an empty slot.
-        let entries = unsafe { private_array(memory, capacity)? };
+        let entries = unsafe { table_array(memory, capacity)? };
         Some(Self { entries, mask: capacity - 1, used: 0 })
     }
 
@@ -145,7 +145,7 @@ impl KeyTable {
     fn grow(&mut self, memory: &mut impl Memory) -> bool {
         let old = (self.entries, self.mask + 1);
         // SAFETY: an Entry of zeros is an empty slot.
-        let Some(entries) = (unsafe { private_array(memory, old.1 * 2) }) else { return false };
+        let Some(entries) = (unsafe { table_array(memory, old.1 * 2) }) else { return false };
         (self.entries, self.mask) = (entries, old.1 * 2 - 1);
         for index in 0..old.1 {
             // SAFETY: the old table has that many entries.

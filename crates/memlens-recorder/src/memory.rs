@@ -28,10 +28,22 @@ pub(crate) unsafe fn private_array<T>(memory: &mut impl Memory, count: usize) ->
     Some(memory.private(count.checked_mul(size_of::<T>())?)?.cast())
 }
 
+/// A private, zeroed array for a hash table, which soon touches all of its pages, and reads each before it writes to it: page by page that
+/// would be two faults each.
+///
+/// # Safety
+/// All zeros must be a valid `T`.
+pub(crate) unsafe fn table_array<T>(memory: &mut impl Memory, count: usize) -> Option<NonNull<T>> {
+    // SAFETY: the caller's promise.
+    let array = unsafe { private_array::<T>(memory, count)? };
+    memory.will_need(array.cast(), count * size_of::<T>());
+    Some(array)
+}
+
 /// Gives a private array back.
 ///
 /// # Safety
-/// As [`Memory::give_back`]; it must be what [`private_array`] returned for as many elements.
+/// As [`Memory::give_back`]; it must be what [`private_array`] or [`table_array`] returned for as many elements.
 pub(crate) unsafe fn give_back_array<T>(memory: &mut impl Memory, array: NonNull<T>, count: usize) {
     // SAFETY: the caller's promise.
     unsafe { memory.give_back(array.cast(), count * size_of::<T>()) };
