@@ -32,3 +32,16 @@ void native_threads(int count, long rounds) {
     }
     for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
 }
+
+static pthread_barrier_t meeting;
+
+void expect(int callers) {
+    if (pthread_barrier_init(&meeting, NULL, callers)) abort();
+}
+
+/* Returns to none of its callers before the threads of all are done. */
+void native_threads_together(int count, long rounds) {
+    pthread_barrier_wait(&meeting);
+    native_threads(count, rounds);
+    pthread_barrier_wait(&meeting);
+}

@@ -16,7 +16,7 @@ use crate::process_memory::ProcessMemory;
 use crate::stack::Stack;
 use crate::thread::{Handle, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use crate::thread_name::{self, ThreadName};
-use crate::{connect, event, hook_loader, hook_python, hook_static, python, real, region, task, thread};
+use crate::{connect, event, hook_loader, hook_python, hook_static, python, real, region, task, thread, waiting};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
@@ -437,6 +437,7 @@ extern "C" fn thread_exits(thread: *mut c_void) {
             cold.free_writers = writer.as_ptr();
         });
     }
+    waiting::end(thread);
     thread.writer = null_mut();
     with_cold(|cold| thread.stack.give_back(&mut cold.memory));
     // A later destructor may allocate, and the C library after it: then the thread is set up once more.
@@ -455,6 +456,7 @@ extern "C" fn after_fork_in_child() {
     if STATE.load(Relaxed) == RECORDING {
         VALIDITY.store(NOT_RECORDING, Relaxed);
         STATE.store(FORKED, Relaxed);
+        waiting::begin_in_child(Handle::current().state());
     }
 }
 

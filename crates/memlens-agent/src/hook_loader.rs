@@ -1,13 +1,14 @@
 //! Callers that would pass the hooks by: who asks one library for its `malloc` by name, and libraries that are bound to the C library first.
 //!
 //! `dlsym` on a library's own handle finds the C library's function, not the hook that stands before it; `dlopen` with `RTLD_DEEPBIND` fills a
-//! library's table of functions with them. Both are hooked here. Whatever is none of this business goes to the real function by a jump, with the
+//! library's table of functions with them. Both are hooked here, and extension modules are shown to [`crate::waiting`]. Whatever is none of this business goes to the real function by a jump, with the
 //! stack as it was: the loader looks at who called (`RTLD_NEXT`, a library's own search path).
-use crate::{agent, hook_c, hook_mapping, real};
+use crate::imports::{Dynamic, OwnMemory, imports, needed};
+use crate::{agent, hook_c, hook_mapping, real, waiting};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use libc::{Elf64_Sym, RTLD_NEXT};
+use libc::RTLD_NEXT;
 
 /// `dlfcn.h`.
 const RTLD_DEEPBIND: c_int = 8;
@@ -155,11 +156,11 @@ extern "C" fn look_up(handle: *mut c_void, name: *const c_char) -> Answer {
     hook_of(name, real_dlsym(handle, name.as_ptr())).map_or(Answer::NONE, Answer::of)
 }
 
-/// `dlopen` of a file that is to be bound to its own libraries first. What is looked for beside the calling library (a name without a path, `$ORIGIN`)
-/// is left to the real function, unseen.
+/// `dlopen` of a file, which may be an extension module, or be bound to its own libraries first. What is looked for beside the calling library (a
+/// name without a path, `$ORIGIN`) is left to the real function, unseen.
 extern "C" fn open(file: *const c_char, mode: c_int) -> Answer {
     loader_function(&REAL_DLOPEN, c"dlopen");
-    if mode & RTLD_DEEPBIND == 0 || file.is_null() || !agent::is_at_work() {
+    if file.is_null() || !agent::is_at_work() {
         return Answer::NONE;
     }
     // SAFETY: the caller's C string.
@@ -168,8 +169,11 @@ extern "C" fn open(file: *const c_char, mode: c_int) -> Answer {
         return Answer::NONE;
     }
     let handle = real_dlopen(file, mode);
-    if !handle.is_null() {
+    if !handle.is_null() && mode & RTLD_DEEPBIND != 0 {
         bind_with_dependencies(handle);
+    }
+    if !handle.is_null() {
+        waiting::watch_new_libraries();
     }
     Answer::of(handle)
 }
@@ -179,7 +183,7 @@ extern "C" fn open(file: *const c_char, mode: c_int) -> Answer {
 struct LinkMap {
     base: usize,
     name: *const c_char,
-    dynamic: *const [u64; 2],
+    dynamic: Dynamic,
 }
 
 /// More libraries than any depends on.
@@ -198,12 +202,9 @@ fn bind_with_dependencies(handle: *mut c_void) {
         let library = unsafe { &*handles[done].cast::<LinkMap>() };
         bind(library, &memory);
         done += 1;
-        let Some(strings) = entry(library.dynamic, DT_STRTAB).filter(|&strings| strings as usize >= library.base)
-        else {
-            continue;
-        };
-        for needed in entries(library.dynamic).filter(|entry| entry[0] == DT_NEEDED) {
-            let loaded = real_dlopen((strings + needed[1]) as *const c_char, libc::RTLD_LAZY | libc::RTLD_NOLOAD);
+        // SAFETY: the library is held by its handle.
+        for needed in unsafe { needed(library.base, library.dynamic) } {
+            let loaded = real_dlopen(needed, libc::RTLD_LAZY | libc::RTLD_NOLOAD);
             if loaded.is_null() {
                 continue;
             }
@@ -222,73 +223,9 @@ fn bind_with_dependencies(handle: *mut c_void) {
     }
 }
 
-/// Tags of a dynamic section (`elf.h`).
-const DT_NEEDED: u64 = 1;
-const DT_PLTRELSZ: u64 = 2;
-const DT_STRTAB: u64 = 5;
-const DT_SYMTAB: u64 = 6;
-const DT_RELA: u64 = 7;
-const DT_RELASZ: u64 = 8;
-const DT_JMPREL: u64 = 23;
-/// Relocations that fill in a function's address.
-const R_X86_64_64: u64 = 1;
-const R_X86_64_GLOB_DAT: u64 = 6;
-const R_X86_64_JUMP_SLOT: u64 = 7;
-
-/// `elf.h`: Elf64_Rela.
-#[repr(C)]
-struct Relocation {
-    offset: u64,
-    info: u64,
-    addend: i64,
-}
-
 fn bind(library: &LinkMap, memory: &OwnMemory) {
-    let of = |tag| entry(library.dynamic, tag).unwrap_or(0) as usize;
-    let (symbols, strings) = (of(DT_SYMTAB), of(DT_STRTAB));
-    // glibc turns these into addresses where it loads a library; of what it has not loaded itself (the vDSO) they are offsets.
-    if symbols < library.base || strings < library.base || symbols == 0 || strings == 0 {
-        return;
-    }
-    for (table, bytes) in [(of(DT_RELA), of(DT_RELASZ)), (of(DT_JMPREL), of(DT_PLTRELSZ))] {
-        for index in 0..if table == 0 { 0 } else { bytes / size_of::<Relocation>() } {
-            // SAFETY: the library's own table, which has so many entries.
-            let relocation = unsafe { &*(table as *const Relocation).add(index) };
-            // SAFETY: its symbols and their names.
-            if let Some(name) = unsafe { imported_name(relocation, symbols, strings) } {
-                bind_one(name, (library.base + relocation.offset as usize) as *const *mut c_void, library, memory);
-            }
-        }
-    }
-}
-
-/// A dynamic section's entries: tag and value.
-fn entries(dynamic: *const [u64; 2]) -> impl Iterator<Item = [u64; 2]> {
-    let count = if dynamic.is_null() { 0 } else { usize::MAX };
-    // SAFETY: a dynamic section ends with an entry of tag 0.
-    let entries = (0..count).map(move |index| unsafe { dynamic.add(index).read() });
-    entries.take_while(|entry| entry[0] != 0)
-}
-
-/// The value of the first entry with this tag.
-fn entry(dynamic: *const [u64; 2], tag: u64) -> Option<u64> {
-    entries(dynamic).find(|entry| entry[0] == tag).map(|entry| entry[1])
-}
-
-/// The name of the function that the relocation fills in, if it is not the library's own.
-///
-/// # Safety
-/// `symbols` and `strings` must be the tables that the relocation refers to.
-unsafe fn imported_name(relocation: &Relocation, symbols: usize, strings: usize) -> Option<&'static CStr> {
-    let kind = relocation.info & 0xffff_ffff;
-    if !matches!(kind, R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT) || relocation.addend != 0 {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        let symbol = (symbols as *const Elf64_Sym).add((relocation.info >> 32) as usize).read();
-        (symbol.st_shndx == 0).then(|| CStr::from_ptr((strings + symbol.st_name as usize) as *const c_char))
-    }
+    // SAFETY: the library is held by a handle.
+    unsafe { imports(library.base, library.dynamic, |name, slot| bind_one(name, slot, library, memory)) };
 }
 
 fn bind_one(name: &CStr, slot: *const *mut c_void, library: &LinkMap, memory: &OwnMemory) {
@@ -303,32 +240,5 @@ fn bind_one(name: &CStr, slot: *const *mut c_void, library: &LinkMap, memory: &O
     let is_late = !is_bound && Some(there) != hook_named(name.to_bytes());
     if let Some(hook) = hook_of(name, found).filter(|_| is_bound || is_late) {
         memory.write(slot, hook);
-    }
-}
-
-/// This process' memory as a file, which can be written where a page is read-only (`-z relro`).
-struct OwnMemory(c_int);
-
-impl OwnMemory {
-    fn open() -> Option<Self> {
-        let flags = libc::O_RDWR | libc::O_CLOEXEC;
-        // SAFETY: a path; the descriptor closes itself.
-        let descriptor =
-            unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/mem".as_ptr(), flags, 0) };
-        (descriptor >= 0).then_some(Self(descriptor as c_int))
-    }
-
-    fn write(&self, slot: *const *mut c_void, value: *mut c_void) {
-        // SAFETY: eight bytes of our own to a place for a pointer. Where the kernel refuses, the library stays unseen.
-        unsafe {
-            libc::syscall(libc::SYS_pwrite64, self.0, (&raw const value), size_of::<*mut c_void>(), slot as usize)
-        };
-    }
-}
-
-impl Drop for OwnMemory {
-    fn drop(&mut self) {
-        // SAFETY: our own descriptor.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
     }
 }

@@ -5,7 +5,7 @@
 //! or flushed, and what was known survives any way to die.
 //!
 //! - [`hook_c`], [`hook_mapping`], [`hook_python`]: the entry points, each a few lines around the real function;
-//! - [`hook_loader`]: callers that would pass them by;
+//! - [`hook_loader`]: callers that would pass them by; [`imports`]: what a library takes from others; [`waiting`]: for whom native threads work;
 //! - [`hook_static`]: the same for allocators that are part of a library; [`library`], [`redirect`], [`instruction`]: how they are got at; [`region`]: what libraries map otherwise;
 //! - [`event`]: an allocation or a release, from the moment that its block is known;
 //! - [`stack`]: which frames are running, at a cost of what changed since the last event; [`switch`]: when none is; [`task`]: what asyncio runs;
@@ -26,6 +26,7 @@ mod hook_loader;
 mod hook_mapping;
 mod hook_python;
 mod hook_static;
+mod imports;
 mod instruction;
 mod library;
 mod lines;
@@ -40,6 +41,7 @@ mod switch;
 mod task;
 mod thread;
 mod thread_name;
+mod waiting;
 
 /// Runs when the library is loaded, unless an allocation came first.
 #[used]

@@ -12,7 +12,7 @@
 //! release is not trusted.
 use crate::agent::{self, Cold, Writer};
 use crate::process_memory::ProcessMemory;
-use crate::{python, thread};
+use crate::{python, thread, waiting};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null, null_mut};
@@ -40,12 +40,13 @@ const FIRST_CAPACITY: u32 = 128;
 /// No recursion is deeper than this; a chain that goes in a circle is.
 const MAX_DEPTH: u32 = 1 << 22;
 
-/// What is asked at a place: a node, a site of an allocator, or a release site.
+/// What is asked at a place: its node, a site of an allocator, or a release site.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Kind(u8);
 
 impl Kind {
-    const NODE: Self = Self(0);
+    /// The place itself.
+    pub const NODE: Self = Self(0);
     /// Releases of heap.
     pub const RELEASE: Self = Self(SITE_KIND_RELEASE as u8);
     /// Releases of file-backed mappings.
@@ -231,7 +232,10 @@ pub unsafe fn site<V: Layout>(
     // SAFETY: the caller's promise.
     let top = if tstate.is_null() { tstate } else { unsafe { V::current_frame(tstate) } };
     if top.is_null() {
-        let parent = if writer.is_main { NODE_ROOT } else { writer.name.node() };
+        if kind == Kind::NODE {
+            return None;
+        }
+        let parent = if writer.is_main { NODE_ROOT } else { writer.name.node(waiting::node()) };
         return site_at::<V>(writer, parent, top, NO_FRAME, kind);
     }
     // SAFETY: `top` is the innermost frame of the calling thread.
@@ -269,7 +273,9 @@ unsafe fn site_of_known_frame<V: Layout>(stack: &Stack, writer: &mut Writer, key
     let Some(site) = writer.keys.get_mixed(place, stack.top_mix) else {
         return new_site::<V>(writer, stack.top_parent, stack.top, key, kind);
     };
-    if let Some(found) = writer.lane.counted(site) {
+    if kind != Kind::NODE
+        && let Some(found) = writer.lane.counted(site)
+    {
         writer.recent.put(place, stack.top_mix, found);
     }
     Some(site)
@@ -589,6 +595,9 @@ fn new_node<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, k
 #[cold]
 #[inline(never)]
 fn new_site<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, key: u64, kind: Kind) -> Option<u32> {
+    if kind == Kind::NODE {
+        return new_node::<V>(writer, parent, frame, key);
+    }
     if refresh_keys(writer) {
         return site_at::<V>(writer, parent, frame, key, kind);
     }

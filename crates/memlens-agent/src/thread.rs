@@ -59,6 +59,8 @@ pub struct Thread {
     pub stack: Stack,
     /// A hash of the running task's name ([`crate::task`]); 0: none.
     pub task: u64,
+    /// The node of the place where it [waits](crate::waiting) while others work; the root if it does not.
+    pub waiting: u32,
     /// Its destructors have run: what it still does is the C library's tidying, after which nobody will give anything back.
     pub is_ending: bool,
 }

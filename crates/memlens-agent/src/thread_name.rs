@@ -17,38 +17,54 @@ const NAME_BYTES: usize = 16;
 
 /// A thread's name as a node of the call tree.
 pub struct ThreadName {
+    /// Its record, or 0 of the main thread, which has none.
+    code: u32,
+    /// Its node, and the node below that.
     node: u32,
+    below: u32,
     uses: u32,
 }
 
 impl ThreadName {
     /// Not yet asked for.
-    pub const UNKNOWN: Self = Self { node: NODE_ROOT, uses: 0 };
+    pub const UNKNOWN: Self = Self { code: 0, node: NODE_ROOT, below: NODE_ROOT, uses: 0 };
 
-    /// The node of the calling thread's name; the root for the main thread, and if there is no room for more.
+    /// The node of the calling thread's name above `below`; the root for the main thread, and if there is no room for more.
     #[inline]
-    pub fn node(&mut self) -> u32 {
+    pub fn node(&mut self, below: u32) -> u32 {
         self.uses = self.uses.wrapping_add(1);
         if self.uses.is_power_of_two() {
-            self.node = read_node().unwrap_or(self.node);
+            self.read(below);
+        } else if below != self.below {
+            self.rest_on(below);
         }
         self.node
     }
-}
 
-#[cold]
-#[inline(never)]
-fn read_node() -> Option<u32> {
-    if agent::is_main_thread() {
-        return None;
+    #[cold]
+    #[inline(never)]
+    fn read(&mut self, below: u32) {
+        if agent::is_main_thread() {
+            return;
+        }
+        let mut buffer = [0; NAME_BYTES];
+        let Some(name) = read_name(&mut buffer) else { return };
+        let text = RawText { bytes: name, width: 1 };
+        if let Some(code) = agent::with_cold(|cold| cold.interner.name(&mut cold.memory, text, WHAT)).flatten() {
+            self.code = code;
+            self.rest_on(below);
+        }
     }
-    let mut buffer = [0; NAME_BYTES];
-    let name = read_name(&mut buffer)?;
-    agent::with_cold(|cold| {
-        let code = cold.interner.name(&mut cold.memory, RawText { bytes: name, width: 1 }, WHAT)?;
-        cold.interner.node(&mut cold.memory, NODE_ROOT, code, 0)
-    })
-    .flatten()
+
+    #[cold]
+    #[inline(never)]
+    fn rest_on(&mut self, below: u32) {
+        if self.code == 0 {
+            return;
+        }
+        let node = agent::with_cold(|cold| cold.interner.node(&mut cold.memory, below, self.code, 0)).flatten();
+        (self.node, self.below) = (node.unwrap_or(self.node), below);
+    }
 }
 
 /// The thread's own name, or [`UNNAMED`] if it is the program's.
