@@ -73,7 +73,7 @@ class SizeTree:
         return json.dumps({"schema": "memlens.size_tree/1", **self.to_dict()})
 
     def __str__(self) -> str:
-        columns = _COLUMNS if self.pinned else _COLUMNS[:-1]
+        columns = self._columns()
         lines = ["".join(f"{column.upper():>10}" for column in columns) + "  NAME"]
         for depth, node in self._walk(0):
             numbers = "".join(f"{bytes_text(getattr(node, column)):>10}" for column in columns)
@@ -84,6 +84,9 @@ class SizeTree:
 
     def __repr__(self) -> str:
         return f"<SizeTree {self.name}: {bytes_text(self.deep)} deep, {bytes_text(self.retained)} retained>"
+
+    def _columns(self) -> tuple[str, ...]:
+        return _COLUMNS if self.pinned else _COLUMNS[:-1]
 
     def _remarks(self) -> Iterator[str]:
         if self.pinned:
@@ -101,18 +104,30 @@ class SizeTree:
             waiting.extend((depth + 1, child) for child in reversed(node.children))
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:right'>{column}</th>" for column in _COLUMNS)
+        columns = self._columns()
+        head = "".join(f"<th style='{_NUMBER}'>{column}</th>" for column in columns)
         rows = []
         for depth, node in self._walk(0):
             cells = "".join(
-                f"<td style='text-align:right' title='{getattr(node, column):,} bytes'>{bytes_text(getattr(node, column))}</td>"
-                for column in _COLUMNS
+                f"<td style='{_NUMBER}' title='{getattr(node, column):,} bytes'>{bytes_text(getattr(node, column))}</td>"
+                for column in columns
             )
             shown = escaped(self.name if node is self else node.label)
-            name = f"<td style='text-align:left;padding-left:{depth * 1.5 + 0.5}em'><code>{shown}</code> {escaped(node.type)}</td>"
-            rows.append(f"<tr>{name}{cells}</tr>")
+            style = f"text-align:left;padding-left:{depth * 1.5 + 0.5}em;{_bar(node.deep, self.deep)}"
+            rows.append(f"<tr><td style='{style}'><code>{shown}</code> {escaped(node.type)}</td>{cells}</tr>")
         remarks = "".join(f"<p>{escaped(remark)}</p>" for remark in self._remarks())
-        return f"<table><thead><tr><th style='text-align:left'>name</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{remarks}"
+        name = "<th style='text-align:left;padding-left:0.5em'>name</th>"
+        return f"<table><thead><tr>{name}{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{remarks}"
+
+
+#: How a number stands in its cell.
+_NUMBER = "text-align:right;padding-left:1.5em;font-variant-numeric:tabular-nums;white-space:nowrap"
+
+
+def _bar(part: int, whole: int) -> str:
+    """The share of the whole as a bar behind the text, light enough for pages of any colour."""
+    percent = 100 * part / whole if whole else 0
+    return f"background:linear-gradient(to right,rgba(64,128,192,0.25) {percent:.1f}%,transparent {percent:.1f}%)"
 
 
 def build(obj: object, depth: int, include: Iterable[str], name: str) -> SizeTree:

@@ -205,7 +205,8 @@ def test_a_tree_as_json_html_and_text():
     assert data["schema"] == "memlens.size_tree/1"
     assert data["deep"] == tree.deep
     assert data["children"][0]["name"] == "obj['<b>']"
-    assert "&lt;b&gt;" in tree._repr_html_() and "<b>" not in tree._repr_html_()
+    html = tree._repr_html_()
+    assert "&lt;b&gt;" in html and "<b>" not in html and "100.0%" in html and ">pinned<" not in html
     assert all(len(line) <= 80 for line in str(tree).splitlines())
 
 

@@ -104,15 +104,15 @@ pub fn watch_new_libraries() {
     }
     let interpreter = Library::holding(REAL_SAVE.load(Relaxed) as usize);
     let (Some(interpreter), false) = (interpreter, REAL_RESTORE.load(Relaxed).is_null()) else { return };
-    let Some(memory) = OwnMemory::open() else { return };
-    let mut look = Look { memory, interpreter: interpreter.base, index: 0, seen: SEEN.load(Relaxed) };
+    let mut look = Look { memory: None, interpreter: interpreter.base, index: 0, seen: SEEN.load(Relaxed) };
     // SAFETY: `visit` takes a Look.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut look).cast()) };
     SEEN.store(look.index, Relaxed);
 }
 
 struct Look {
-    memory: OwnMemory,
+    /// Opened when there is something to write.
+    memory: Option<OwnMemory>,
     interpreter: usize,
     index: usize,
     seen: usize,
@@ -139,7 +139,9 @@ unsafe extern "C" fn visit(library: *mut libc::dl_phdr_info, _: usize, look: *mu
     let dynamic = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC);
     let (Some(dynamic), true) = (dynamic, base != look.interpreter && works_with_threads(path)) else { return 0 };
     // SAFETY: the library's own dynamic section.
-    unsafe { imports(base, (base + dynamic.p_vaddr as usize) as Dynamic, |name, slot| hook(name, slot, &look.memory)) };
+    unsafe {
+        imports(base, (base + dynamic.p_vaddr as usize) as Dynamic, |name, slot| hook(name, slot, &mut look.memory))
+    };
     0
 }
 
@@ -152,14 +154,20 @@ fn works_with_threads(path: &[u8]) -> bool {
     path[at + OF_STANDARD_LIBRARY.len()..].starts_with(b"_ctypes.")
 }
 
-fn hook(name: &CStr, slot: *const *mut c_void, memory: &OwnMemory) {
+fn hook(name: &CStr, slot: *const *mut c_void, memory: &mut Option<OwnMemory>) {
     let (real, hook) = match name.to_bytes() {
         b"PyEval_SaveThread" => (&REAL_SAVE, save_thread as *const c_void),
         b"PyEval_RestoreThread" => (&REAL_RESTORE, restore_thread as *const c_void),
         _ => return,
     };
     // SAFETY: the place that the relocation names.
-    if unsafe { slot.read() } == real.load(Relaxed) {
+    if unsafe { slot.read() } != real.load(Relaxed) {
+        return;
+    }
+    if memory.is_none() {
+        *memory = OwnMemory::open();
+    }
+    if let Some(memory) = memory {
         memory.write(slot, hook.cast_mut());
     }
 }
