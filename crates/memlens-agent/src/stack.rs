@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use memlens_cpython::code::read_code;
 use memlens_cpython::layout::{self, Layout, Place, Seal, seal_of};
 use memlens_cpython::line_table::LineCursor;
-use memlens_format::shared::{NODE_ROOT, OFF_TABLE_FULL, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
+use memlens_format::shared::{NODE_ROOT, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{CodeFacts, LiveCode, RawText};
 use memlens_recorder::key_table::{Key, ParentMix};
@@ -634,7 +634,7 @@ fn forget_keys(writer: &mut Writer, epoch: u32) -> bool {
 }
 
 fn tables_are_full() -> Option<u32> {
-    agent::header().off_reason.store(OFF_TABLE_FULL, Relaxed);
+    agent::header().is_table_full.store(1, Relaxed);
     None
 }
 

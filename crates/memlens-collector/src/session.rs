@@ -11,8 +11,7 @@ use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
-    HELLO_READS_TASKS, Header, Hello, OFF_NO_MEMORY, OFF_TABLE_FULL, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION,
-    SITES_PER_CHUNK, STATUS_OFF, is_release,
+    HELLO_READS_TASKS, Header, Hello, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK, is_release,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -359,12 +358,8 @@ fn incomplete_reason(header: &Header, is_ready: bool, damage: u64) -> String {
     if !is_ready {
         return "the process ended before its recording began".to_owned();
     }
-    if header.status.load(Relaxed) == STATUS_OFF {
-        return match header.off_reason.load(Relaxed) {
-            OFF_NO_MEMORY => "the recording stopped: no more shared memory could be mapped".to_owned(),
-            OFF_TABLE_FULL => "the recording stopped: a table was full".to_owned(),
-            other => format!("the recording stopped (reason {other})"),
-        };
+    if header.is_table_full.load(Relaxed) != 0 {
+        return "a table of the recorder could not grow: what was new from then on is lost".to_owned();
     }
     if damage > 0 {
         return format!("{damage} references in the recorder's tables lead nowhere: the program overwrote them");

@@ -74,7 +74,7 @@ pub struct Meta {
     pub duration_ns: u64,
     /// How the program ended.
     pub exit: Exit,
-    /// False if something is missing: the agent turned itself off, or the capture was cut short.
+    /// False if something is missing: a table could not grow, or the capture was cut short.
     pub complete: bool,
     /// Why not, in words; empty if complete.
     pub incomplete_reason: String,

@@ -71,14 +71,6 @@ pub const CODE_KIND_NAME: u32 = 1;
 pub const STATUS_STARTING: u32 = 0;
 /// [`Header::status`]: recording.
 pub const STATUS_RECORDING: u32 = 1;
-/// [`Header::status`]: the agent turned itself off; [`Header::off_reason`] says why.
-pub const STATUS_OFF: u32 = 2;
-
-/// [`Header::off_reason`]: no more shared memory could be mapped.
-pub const OFF_NO_MEMORY: u32 = 1;
-/// [`Header::off_reason`]: one of the tables is full.
-pub const OFF_TABLE_FULL: u32 = 2;
-
 /// The first page(s) of the file.
 #[repr(C, align(64))]
 pub struct Header {
@@ -88,8 +80,8 @@ pub struct Header {
     pub version: AtomicU32,
     /// One of the `STATUS_*` constants.
     pub status: AtomicU32,
-    /// One of the `OFF_*` constants.
-    pub off_reason: AtomicU32,
+    /// 1 once one of the tables could not grow: what was new from then on is lost.
+    pub is_table_full: AtomicU32,
     /// `PY_VERSION_HEX` of the interpreter, 0 while (or if) there is none.
     pub python_version: AtomicU32,
     /// Written by the collector before the agent may start: its process id.

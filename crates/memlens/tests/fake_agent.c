@@ -15,7 +15,7 @@
 struct hello { char magic[8]; uint32_t version, pid, parent_pid, python_version, python_kind, reserved; };
 struct welcome { char magic[8]; uint32_t accept, reserved; uint64_t file_bytes; };
 /* The start of the shared header. */
-struct header { char magic[8]; uint32_t version, status, off_reason, python_version, collector_pid, python_hooked; };
+struct header { char magic[8]; uint32_t version, status, is_table_full, python_version, collector_pid, python_hooked; };
 
 static uint32_t number(const char *name, uint32_t otherwise)
 {

@@ -249,11 +249,17 @@ impl Recording {
 
     /// The capture, which must be whole.
     pub fn observed(&self) -> Observed {
+        let observed = self.observed_in_part();
+        let meta = &observed.capture.meta;
+        assert!(meta.complete, "{}: {}", self.capture.display(), meta.incomplete_reason);
+        observed
+    }
+
+    /// The capture, which may say that it is incomplete.
+    pub fn observed_in_part(&self) -> Observed {
         let opened = memlens_capture::open(&self.capture);
         let opened = opened.unwrap_or_else(|error| panic!("{error}\nstderr:\n{}", self.stderr()));
-        let capture = opened.into_capture();
-        assert!(capture.meta.complete, "{}: {}", self.capture.display(), capture.meta.incomplete_reason);
-        Observed::of(&capture)
+        Observed::of(&opened.into_capture())
     }
 
     /// `memlens WORDS CAPTURE`, which must succeed.
