@@ -34,6 +34,7 @@ void native_threads(int count, long rounds) {
 }
 
 static pthread_barrier_t meeting;
+static int arrived;
 
 void expect(int callers) {
     if (pthread_barrier_init(&meeting, NULL, callers)) abort();
@@ -43,5 +44,14 @@ void expect(int callers) {
 void native_threads_together(int count, long rounds) {
     pthread_barrier_wait(&meeting);
     native_threads(count, rounds);
+    pthread_barrier_wait(&meeting);
+}
+
+int count_arrived(void) {
+    return __atomic_load_n(&arrived, __ATOMIC_SEQ_CST);
+}
+
+void meet(void) {
+    __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
     pthread_barrier_wait(&meeting);
 }

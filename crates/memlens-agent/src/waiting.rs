@@ -65,7 +65,9 @@ unsafe extern "C" fn restore_thread(tstate: *mut c_void) {
 fn begin(thread: &mut Thread) {
     thread.inside = IN_RECORDER;
     let node = (chosen().site)(thread, Kind::NODE).map_or(NODE_ROOT, |(_, node)| node);
-    if node != NODE_ROOT && thread.waiting == NODE_ROOT {
+    // Should it wait already, then another thread has taken over what it gave up.
+    end(thread);
+    if node != NODE_ROOT {
         thread.waiting = node;
         WAITING.fetch_add(ONE + u64::from(node), Relaxed);
     }

@@ -51,3 +51,16 @@ fn native_threads_work_for_the_line_that_waits() {
         assert_eq!(observed.capture.meta.unseen.lost_events, 0, "{}", python.name());
     }
 }
+
+/// Such a thread never comes back from `PyEval_RestoreThread`: no frame of the agent's may be on its stack.
+#[test]
+fn threads_that_wait_when_the_interpreter_goes_away() {
+    let library = compile_library("cc", "native_threads.c", &[]);
+    for python in pythons() {
+        let recording =
+            Recorder::new(&python, "waiting-at-the-end").program("waiting_at_the_end.py").argument(&library).record();
+        recording.assert_status(5);
+        assert_eq!((recording.stdout().as_str(), recording.stderr().as_str()), ("the end\n", ""), "{}", python.name());
+        assert_eq!(recording.observed().capture.meta.unseen.lost_events, 0, "{}", python.name());
+    }
+}
