@@ -52,7 +52,7 @@ fn native_threads_work_for_the_line_that_waits() {
     }
 }
 
-/// Such a thread never comes back from `PyEval_RestoreThread`: no frame of the agent's may be on its stack.
+/// Such a thread never comes back from `PyEval_RestoreThread`.
 #[test]
 fn threads_that_wait_when_the_interpreter_goes_away() {
     let library = compile_library("cc", "native_threads.c", &[]);
