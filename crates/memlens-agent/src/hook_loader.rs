@@ -32,7 +32,7 @@ impl Answer {
     }
 }
 
-/// A hook of two arguments: asks `$answer`, and jumps to the real function if that has none.
+/// A hook of two arguments: asks `$answer`, which is told as well to what address the call will return, and jumps to the real function if that has none.
 macro_rules! ask_first {
     ($(#[$doc:meta])* $name:ident($first:ty, $second:ty), $answer:ident, $real:ident) => {
         $(#[$doc])*
@@ -43,6 +43,7 @@ macro_rules! ask_first {
                 "push rdi",
                 "push rsi",
                 "sub rsp, 8",
+                "mov rdx, qword ptr [rsp + 24]",
                 "call {answer}",
                 "add rsp, 8",
                 "pop rsi",
@@ -142,7 +143,7 @@ fn hook_of(name: &CStr, found: *mut c_void) -> Option<*mut c_void> {
 }
 
 /// `dlsym` of a hooked function on a library of its own.
-extern "C" fn look_up(handle: *mut c_void, name: *const c_char) -> Answer {
+extern "C" fn look_up(handle: *mut c_void, name: *const c_char, _caller: usize) -> Answer {
     loader_function(&REAL_DLSYM, c"dlsym");
     let is_general = handle == libc::RTLD_DEFAULT || handle == RTLD_NEXT || name.is_null();
     if is_general || !agent::is_at_work() {
@@ -156,23 +157,25 @@ extern "C" fn look_up(handle: *mut c_void, name: *const c_char) -> Answer {
     hook_of(name, real_dlsym(handle, name.as_ptr())).map_or(Answer::NONE, Answer::of)
 }
 
-/// `dlopen` of a file, which may be an extension module, or be bound to its own libraries first. What is looked for beside the calling library (a
-/// name without a path, `$ORIGIN`) is left to the real function, unseen.
-extern "C" fn open(file: *const c_char, mode: c_int) -> Answer {
+/// `dlopen` of a file that is to be bound to its own libraries first, or that the interpreter imports. What is looked for beside the calling
+/// library (a name without a path, `$ORIGIN`) is left to the real function, unseen.
+extern "C" fn open(file: *const c_char, mode: c_int, caller: usize) -> Answer {
     loader_function(&REAL_DLOPEN, c"dlopen");
     if file.is_null() || !agent::is_at_work() {
         return Answer::NONE;
     }
     // SAFETY: the caller's C string.
     let path = unsafe { CStr::from_ptr(file) }.to_bytes();
-    if !path.contains(&b'/') || path.contains(&b'$') {
+    let is_bound_first = mode & RTLD_DEEPBIND != 0;
+    let is_left_alone = !path.contains(&b'/') || path.contains(&b'$');
+    if is_left_alone || !(is_bound_first || waiting::is_import(caller)) {
         return Answer::NONE;
     }
     let handle = real_dlopen(file, mode);
-    if !handle.is_null() && mode & RTLD_DEEPBIND != 0 {
-        bind_with_dependencies(handle);
-    }
     if !handle.is_null() {
+        if is_bound_first {
+            bind_with_dependencies(handle);
+        }
         waiting::watch_new_libraries();
     }
     Answer::of(handle)

@@ -12,6 +12,7 @@ const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 const DT_RELA: u64 = 7;
 const DT_RELASZ: u64 = 8;
+const DT_RPATH: u64 = 15;
 const DT_JMPREL: u64 = 23;
 const DT_RELACOUNT: u64 = 0x6fff_fff9;
 /// Relocations that fill in a function's address.
@@ -60,6 +61,11 @@ pub unsafe fn needed(base: usize, dynamic: Dynamic) -> impl Iterator<Item = *con
     let strings = entry(dynamic, DT_STRTAB).filter(|&strings| strings as usize >= base);
     let of_name = move |entry: [u64; 2]| strings.map(|strings| (strings + entry[1]) as *const c_char);
     entries(dynamic).filter(|entry| entry[0] == DT_NEEDED).filter_map(of_name)
+}
+
+/// Whether what a library opens is looked for where it says, down to what that needs in turn. (`DT_RUNPATH`, of today's linkers, is for its own needs.)
+pub fn has_inherited_path(dynamic: Dynamic) -> bool {
+    entry(dynamic, DT_RPATH).is_some()
 }
 
 /// A dynamic section's entries: tag and value.

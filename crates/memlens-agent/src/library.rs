@@ -56,6 +56,11 @@ impl Library {
         search.found
     }
 
+    /// Where its executable segment begins and ends.
+    pub fn text(&self) -> (usize, usize) {
+        (self.text, self.text + self.text_bytes)
+    }
+
     /// Whether the address is in its executable segment.
     pub fn holds(&self, address: usize, bytes: usize) -> bool {
         address.checked_sub(self.text).is_some_and(|at| at <= self.text_bytes && bytes <= self.text_bytes - at)

@@ -8,14 +8,14 @@
 //! The standard library's modules wait for others (`select`, `_ssl`), not for threads of their own: they are left alone, but for ctypes.
 use crate::agent;
 use crate::event::chosen;
-use crate::imports::{Dynamic, OwnMemory, imports};
+use crate::imports::{Dynamic, OwnMemory, has_inherited_path, imports};
 use crate::library::Library;
 use crate::stack::Kind;
 use crate::thread::{Handle, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::transmute;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::ptr::{NonNull, null, null_mut};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use memlens_format::shared::{NODE_ROOT, PYTHON_SUPPORTED};
 
 /// The interpreter's functions. The second is jumped to from assembly.
@@ -86,27 +86,83 @@ pub fn end(thread: &mut Thread) {
     }
 }
 
+/// The interpreter's base, and its text; an end of 0 means that nobody has looked yet, of 1 that it is to be left alone.
+static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
+static TEXT: (AtomicUsize, AtomicUsize) = (AtomicUsize::new(0), AtomicUsize::new(0));
 /// Libraries that were looked at, in the loader's order, and how many had been taken out of the process then.
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 static SEEN_UNLOADED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether it is the interpreter that opens a library: the call returns to `caller`.
+///
+/// Not if it has a search path for what its libraries need, which the loader would not find if the agent were the one that opens them.
+pub fn is_import(caller: usize) -> bool {
+    if TEXT.1.load(Acquire) == 0 {
+        look_for_interpreter();
+    }
+    (TEXT.0.load(Relaxed)..TEXT.1.load(Relaxed)).contains(&caller)
+}
+
+#[cold]
+fn look_for_interpreter() {
+    let (start, end) = interpreter_text().unwrap_or((0, 1));
+    TEXT.0.store(start, Relaxed);
+    TEXT.1.store(end, Release);
+}
+
+fn interpreter_text() -> Option<(usize, usize)> {
+    if crate::python::found().kind != PYTHON_SUPPORTED {
+        return None;
+    }
+    for (place, name) in [(&REAL_SAVE, c"PyEval_SaveThread"), (&REAL_RESTORE, c"PyEval_RestoreThread")] {
+        // SAFETY: a C string.
+        let function = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+        place.store(NonNull::new(function)?.as_ptr(), Relaxed);
+    }
+    let interpreter = Library::holding(REAL_SAVE.load(Relaxed) as usize)?;
+    INTERPRETER.store(interpreter.base, Relaxed);
+    let mut search = Search { base: interpreter.base, dynamic: null() };
+    // SAFETY: `find_dynamic` takes a Search.
+    unsafe { libc::dl_iterate_phdr(Some(find_dynamic), (&raw mut search).cast()) };
+    // The program's own path is always looked at.
+    (interpreter.path().is_none() || !has_inherited_path(search.dynamic)).then(|| interpreter.text())
+}
+
+struct Search {
+    base: usize,
+    dynamic: Dynamic,
+}
+
+unsafe extern "C" fn find_dynamic(library: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+    // SAFETY: the loader's description of a library, and the Search above.
+    let (library, search) = unsafe { (&*library, &mut *search.cast::<Search>()) };
+    if library.dlpi_addr as usize == search.base {
+        search.dynamic = dynamic_of(library).unwrap_or(null());
+    }
+    0
+}
+
+fn dynamic_of(library: &libc::dl_phdr_info) -> Option<Dynamic> {
+    if library.dlpi_phdr.is_null() {
+        return None;
+    }
+    // SAFETY: the loader says how many segments there are.
+    let segments = unsafe { core::slice::from_raw_parts(library.dlpi_phdr, usize::from(library.dlpi_phnum)) };
+    let segment = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC)?;
+    Some((library.dlpi_addr + segment.p_vaddr) as usize as Dynamic)
+}
 
 /// Puts the hooks in extension modules that were loaded since the last time.
 ///
 /// Costs what `dl_iterate_phdr` costs, and of each new library a pass over the names that it imports: beside loading it.
 pub fn watch_new_libraries() {
-    if crate::python::found().kind != PYTHON_SUPPORTED {
+    if TEXT.1.load(Acquire) == 0 {
+        look_for_interpreter();
+    }
+    if TEXT.1.load(Relaxed) == 1 {
         return;
     }
-    let functions = [(&REAL_SAVE, c"PyEval_SaveThread"), (&REAL_RESTORE, c"PyEval_RestoreThread")];
-    for (place, name) in functions {
-        if place.load(Relaxed).is_null() {
-            // SAFETY: a C string.
-            place.store(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }, Relaxed);
-        }
-    }
-    let interpreter = Library::holding(REAL_SAVE.load(Relaxed) as usize);
-    let (Some(interpreter), false) = (interpreter, REAL_RESTORE.load(Relaxed).is_null()) else { return };
-    let mut look = Look { memory: None, interpreter: interpreter.base, index: 0, seen: SEEN.load(Relaxed) };
+    let mut look = Look { memory: None, index: 0, seen: SEEN.load(Relaxed) };
     // SAFETY: `visit` takes a Look.
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut look).cast()) };
     SEEN.store(look.index, Relaxed);
@@ -115,7 +171,6 @@ pub fn watch_new_libraries() {
 struct Look {
     /// Opened when there is something to write.
     memory: Option<OwnMemory>,
-    interpreter: usize,
     index: usize,
     seen: usize,
 }
@@ -129,21 +184,17 @@ unsafe extern "C" fn visit(library: *mut libc::dl_phdr_info, _: usize, look: *mu
         look.seen = 0;
     }
     look.index += 1;
-    if look.index <= look.seen || library.dlpi_name.is_null() || library.dlpi_phdr.is_null() {
+    if look.index <= look.seen || library.dlpi_name.is_null() {
         return 0;
     }
     let base = library.dlpi_addr as usize;
-    // SAFETY: the loader's strings and tables; it says how many segments there are.
-    let (path, segments) = unsafe {
-        let segments = core::slice::from_raw_parts(library.dlpi_phdr, usize::from(library.dlpi_phnum));
-        (CStr::from_ptr(library.dlpi_name).to_bytes(), segments)
-    };
-    let dynamic = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC);
-    let (Some(dynamic), true) = (dynamic, base != look.interpreter && works_with_threads(path)) else { return 0 };
-    // SAFETY: the library's own dynamic section.
-    unsafe {
-        imports(base, (base + dynamic.p_vaddr as usize) as Dynamic, |name, slot| hook(name, slot, &mut look.memory))
-    };
+    // SAFETY: the loader's string.
+    let path = unsafe { CStr::from_ptr(library.dlpi_name) }.to_bytes();
+    let is_meant = base != INTERPRETER.load(Relaxed) && works_with_threads(path);
+    if let Some(dynamic) = dynamic_of(library).filter(|_| is_meant) {
+        // SAFETY: the library's own dynamic section.
+        unsafe { imports(base, dynamic, |name, slot| hook(name, slot, &mut look.memory)) };
+    }
     0
 }
 
