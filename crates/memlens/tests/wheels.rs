@@ -4,12 +4,12 @@ mod recording;
 use memlens_format::Allocator;
 use recording::{Observed, Recorder, python_with_wheels};
 
-/// Bytes at the peak of blocks that an allocator inside a library gave under a function of the program's.
+/// Bytes live at the end of blocks that an allocator inside a library gave under a function of the program's.
 fn held_under(observed: &Observed, function: &str) -> u64 {
     let is_inside = |allocator| matches!(allocator, Allocator::Jemalloc | Allocator::Mimalloc);
     let sites = observed.sites.iter().filter(|site| is_inside(site.site.allocator));
     let under = sites.filter(|site| site.stack.iter().any(|frame| frame.function == function));
-    under.map(|site| site.site.peak_bytes).sum()
+    under.map(|site| site.site.live_bytes).sum()
 }
 
 #[test]
