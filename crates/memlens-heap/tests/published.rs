@@ -616,6 +616,25 @@ mod guppy {
         }
     }
 
+    /// `test_Path.py`, `test_iter`, `test_numpaths` (10, 20) and `test_subscript`: the first of an astronomical
+    /// number of shortest paths, with as many dead ends beside them. The bug: the search went breadth first, found
+    /// none of them, and said that it had gone in circles.
+    #[test]
+    fn test_first_of_an_astronomical_number_of_paths() {
+        for (width, length) in [(11, 13), (10, 20), (3, 40)] {
+            let (mut rows, source) = layers(width, length);
+            let (other, other_source) = layers(width, length);
+            let moved = other.iter().map(|referents| referents.iter().map(|to| to + rows.len()).collect());
+            let (dead_ends, dead_end) = (moved.collect::<Vec<Vec<usize>>>(), other_source + rows.len());
+            rows[source - 1][0] = dead_end;
+            rows.extend(dead_ends);
+            let graph = graph_of(&rows, source);
+            let found: BTreeSet<String> = paths(&graph, 1, 20).into_iter().collect();
+            assert_eq!(found.len(), 20);
+            assert!(found.iter().all(|path| path.matches('[').count() == length && !path.starts_with("Src[0]")));
+        }
+    }
+
     /// `test_Path.py`, `AvoidTestCase`: a ladder of three steps, each of which has a short way at 1 and a long one at
     /// 2. guppy finds the longer ways by leaving out references of the first; here they are the next paths.
     #[test]
