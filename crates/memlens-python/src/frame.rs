@@ -133,7 +133,7 @@ unsafe fn local_names(code: Object, layout: &Layout) -> Vec<Object> {
 pub unsafe fn in_frame_object(object: Object, layout: &Layout) -> Vec<(Name, Object)> {
     let fields = |from: Object, fields: &[(isize, &'static str)]| -> Vec<(Name, Object)> {
         // SAFETY: these are fields of a frame of this version.
-        let field = |(offset, name): &_| Some((Name::Known(*name), unsafe { from.field(*offset) }?));
+        let field = |(offset, name): &(isize, &'static str)| Some((Name::Known(name), unsafe { from.field(*offset) }?));
         fields.iter().filter_map(field).collect()
     };
     let own = match layout.minor {
