@@ -1,5 +1,5 @@
-//! Small graphs made by hand, with the answers that a person gives. The shapes are those that guppy3's and PyHeap's tests
-//! look at: lines, diamonds, crosses, side references, forests, and the names of references.
+//! Small graphs made by hand, with the answers that a person gives: lines, diamonds, crosses, side references, forests, and
+//! the names of references. What guppy3 and PyHeap publish is in published.rs.
 mod model;
 
 use memlens_heap::{

@@ -4,9 +4,10 @@
 //! Python code; and what no traversal shows (numpy's base and contents, the buffer of a BytesIO) by layout again.
 use crate::dict::{self, Attributes};
 use crate::frame;
-use crate::layout::Layout;
+use crate::layout::{Layout, type_object};
 use crate::numpy;
 use crate::object::Object;
+use crate::rule::FUNCTION_SELF;
 use crate::type_facts::{DictPlace, Kind, Member, TypeFacts, type_name};
 use pyo3::ffi;
 use std::ffi::{c_char, c_int, c_void};
@@ -59,6 +60,8 @@ const SET_TABLE: isize = 40;
 const WEAK_TARGET: isize = 16;
 /// `offsetof(PyMethodObject, im_func)`.
 const METHOD_FUNCTION: isize = 16;
+/// `offsetof(PyTracebackObject, tb_next)`.
+const TRACEBACK_NEXT: isize = 16;
 /// `offsetof(PyDateTime_DateTime, hastzinfo)`; `tzinfo` is the last field.
 const HAS_TIME_ZONE: isize = 24;
 /// The fields of a `timezone`.
@@ -150,7 +153,7 @@ fn visit_native(object: Object, facts: &TypeFacts, layout: &Layout, visitor: &mu
         Kind::Type => {
             traverse(object, facts, visitor);
             if crate::type_facts::is_heap_type(object) {
-                visit_known(object, crate::layout::type_object::SUBCLASSES, "<subclasses>", visitor);
+                visit_known(object, type_object::SUBCLASSES, "<subclasses>", visitor);
             }
         }
         Kind::WeakReference => visit_weak(object, facts, visitor),
@@ -336,8 +339,8 @@ impl<V: Visitor> Visitor for Outside<'_, V> {
 /// What a type without a traversal shows of itself: the parts of a code object, of a range, of a static type.
 fn visit_members<V: Visitor>(object: Object, facts: &TypeFacts, visitor: &mut V) {
     if facts.kind == Kind::Type {
-        visit_known(object, crate::layout::type_object::DICT, "__dict__", visitor);
-        return visit_known(object, crate::layout::type_object::MRO, "__mro__", visitor);
+        visit_known(object, type_object::DICT, "__dict__", visitor);
+        return visit_known(object, type_object::MRO, "__mro__", visitor);
     }
     for member in &facts.members {
         // SAFETY: a member's offset lies in the instances of its type.
@@ -390,16 +393,19 @@ extern "C" fn receive<V: Visitor>(target: *mut ffi::PyObject, traversal: *mut c_
 }
 
 impl<V> Traversal<'_, V> {
-    /// What no member names: the namespace of a class, the content of a cell.
+    /// What Python has an attribute for and no member names: the namespace of a class, the content of a cell.
     fn special_name(&self, target: Object) -> Option<&'static str> {
-        match self.kind {
-            // SAFETY: a field of every type.
-            Kind::Type if unsafe { self.object.field(crate::layout::type_object::DICT) } == Some(target) => {
-                Some("__dict__")
+        let fields: &[(isize, &str)] = match self.kind {
+            Kind::Type => {
+                &[(type_object::DICT, "__dict__"), (type_object::BASES, "__bases__"), (type_object::MRO, "__mro__")]
             }
-            Kind::Cell => Some("cell_contents"),
-            _ => None,
-        }
+            Kind::BuiltinFunction => &[(FUNCTION_SELF, "__self__")],
+            Kind::Traceback => &[(TRACEBACK_NEXT, "tb_next")],
+            Kind::Cell => return Some("cell_contents"),
+            _ => &[],
+        };
+        // SAFETY: these are fields of the objects of the kind.
+        fields.iter().find(|(offset, _)| unsafe { self.object.field(*offset) } == Some(target)).map(|(_, name)| *name)
     }
 
     fn name_of(&mut self, target: Object) -> Name {

@@ -25,6 +25,10 @@ impl Reference {
 const TUPLE_FLAG: u64 = 1 << 26;
 /// `offsetof(PyFrameObject, f_frame)`, 3.11 and newer.
 const FRAME_OF_OBJECT: isize = 24;
+/// Fields of a `PyFrameObject` for which its type has no members.
+const OWN_FIELDS: &[(isize, &str)] = &[(16, "f_back"), (32, "f_trace")];
+const OWN_FIELDS_3_10: &[(isize, &str)] = &[(56, "f_locals"), (72, "f_trace")];
+const OWN_FIELDS_3_9: &[(isize, &str)] = &[(56, "f_locals"), (80, "f_trace")];
 /// The bits of a `_PyStackRef` that are no address; both set: a number.
 const TAG_BITS: usize = 3;
 /// Most variables and operands that a frame is believed to have.
@@ -121,18 +125,39 @@ unsafe fn local_names(code: Object, layout: &Layout) -> Vec<Object> {
     names
 }
 
-/// The variables of a frame object by name; what is in a frame that has ended is not to be relied on.
+/// What a frame object refers to by name: its variables, and what Python shows as attributes; what is in a frame that has
+/// ended is not to be relied on.
 ///
 /// # Safety
 /// `object` must be a live frame object of this version.
 pub unsafe fn in_frame_object(object: Object, layout: &Layout) -> Vec<(Name, Object)> {
+    let fields = |from: Object, fields: &[(isize, &'static str)]| -> Vec<(Name, Object)> {
+        // SAFETY: these are fields of a frame of this version.
+        let field = |(offset, name): &(isize, &'static str)| Some((Name::Known(name), unsafe { from.field(*offset) }?));
+        fields.iter().filter_map(field).collect()
+    };
+    let own = match layout.minor {
+        ..10 => OWN_FIELDS_3_9,
+        10 => OWN_FIELDS_3_10,
+        _ => OWN_FIELDS,
+    };
+    let mut found = fields(object, own);
     let frame = match layout.frame.function {
         None => Some(object),
         // SAFETY: the frame object's `f_frame`.
         Some(_) => unsafe { object.field(FRAME_OF_OBJECT) },
     };
-    // SAFETY: the caller's promise.
-    frame.map_or_else(Vec::new, |frame| unsafe { named(frame, layout) })
+    if let Some(frame) = frame {
+        // SAFETY: the caller's promise.
+        unsafe {
+            found.extend(named(frame, layout));
+            found.extend(code(frame, layout).map(|code| (Name::Known("f_code"), code)));
+        }
+        if let [f_locals] = layout.frame.others {
+            found.extend(fields(frame, &[(*f_locals, "f_locals")]));
+        }
+    }
+    found
 }
 
 /// What the frame inside a generator, a coroutine or an asynchronous generator refers to (3.11 and newer; before that its frame is an

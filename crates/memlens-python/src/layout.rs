@@ -17,6 +17,7 @@ pub mod type_object {
     pub const DICT: isize = 264;
     pub const DICT_OFFSET: isize = 288;
     pub const IS_GC: isize = 328;
+    pub const BASES: isize = 336;
     pub const MRO: isize = 344;
     pub const SUBCLASSES: isize = 360;
     pub const FINALIZE: isize = 392;

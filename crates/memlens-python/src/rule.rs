@@ -53,7 +53,7 @@ pub struct Rules {
 /// `offsetof(PyModuleObject, md_dict)`.
 pub const MODULE_DICT: isize = 16;
 /// `offsetof(PyCFunctionObject, m_self)`.
-const FUNCTION_SELF: isize = 24;
+pub const FUNCTION_SELF: isize = 24;
 
 impl Rules {
     pub fn new(types: &mut TypeTable<'_>, included: Included) -> Self {

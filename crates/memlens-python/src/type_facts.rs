@@ -54,6 +54,7 @@ pub enum Kind {
     StringIo,
     Mmap,
     BuiltinFunction,
+    Traceback,
     NumpyArray,
     NumpyDtype,
     /// An instance of `ctypes`, whose value may lie outside of it.
@@ -113,6 +114,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("_io.StringIO", Kind::StringIo),
     ("mmap.mmap", Kind::Mmap),
     ("builtin_function_or_method", Kind::BuiltinFunction),
+    ("traceback", Kind::Traceback),
     ("numpy.ndarray", Kind::NumpyArray),
     ("numpy.dtype", Kind::NumpyDtype),
     ("_ctypes._CData", Kind::CData),
