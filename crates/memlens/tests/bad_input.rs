@@ -103,14 +103,12 @@ fn a_free_threaded_build_that_differs_in_one_offset_is_named() {
             continue;
         };
         // `interpreter_frame.instr_ptr`, in which 3.13 and newer have 56.
-        let at = offsets
-            + 8 * if python.minor == 13 {
-                31
-            } else if python.minor == 14 {
-                34
-            } else {
-                42
-            };
+        let word = match python.minor {
+            13 => 31,
+            14 => 34,
+            _ => 42,
+        };
+        let at = offsets + 8 * word;
         assert_eq!(bytes[at], 56, "{}", python.name());
         bytes[at] = 64;
         let changed = new_folder("interpreter").join("python");
