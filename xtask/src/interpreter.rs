@@ -8,7 +8,7 @@ use std::process::Command;
 pub const SUPPORTED_MINORS: std::ops::RangeInclusive<u32> = 8..=15;
 
 /// The minor versions of which it records free-threaded builds as well.
-const FREE_THREADED_MINORS: std::ops::RangeInclusive<u32> = 13..=13;
+const FREE_THREADED_MINORS: std::ops::RangeInclusive<u32> = 13..=15;
 
 /// Asks an interpreter who it is.
 const PROBE: &str = "import platform, sys, sysconfig; print(platform.python_implementation(), \
@@ -59,10 +59,11 @@ pub fn named_or_all(names: &[String]) -> Outcome<Vec<Interpreter>> {
 pub fn free_threaded() -> Vec<Interpreter> {
     let named = FREE_THREADED_MINORS.map(|minor| PathBuf::from(format!("python3.{minor}t")));
     let mut found: Vec<Interpreter> = Vec::new();
-    for candidate in free_threaded::interpreter().into_iter().chain(named).chain(installed()) {
+    for candidate in free_threaded::interpreters().into_iter().chain(named).chain(installed()) {
         let interpreter = probe(&candidate).filter(|interpreter| interpreter.is_free_threaded);
         found.extend(interpreter.filter(|one| found.iter().all(|known| known.minor != one.minor)));
     }
+    found.sort_by_key(|interpreter| interpreter.minor);
     found
 }
 
@@ -157,7 +158,7 @@ mod tests {
     fn others_are_left() {
         assert_eq!(parse_probe("PyPy 3 10 1 0 /usr/bin/pypy3\n"), None);
         assert_eq!(parse_probe("CPython 3 7 16 0 /usr/bin/python3.7\n"), None);
-        assert_eq!(parse_probe("CPython 3 14 0 1 /usr/bin/python3.14t\n"), None);
+        assert_eq!(parse_probe("CPython 3 16 0 1 /usr/bin/python3.16t\n"), None);
         assert_eq!(parse_probe(""), None);
     }
 }

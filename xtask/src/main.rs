@@ -30,7 +30,7 @@ Usage: cargo xtask <COMMAND>
   hazards [--python P]... [--runs N]   the ways to die and the limits, several runs in a row (10)
   fuzz    [reader|collector] [--minutes N]  captures and shared tables changed at random (10 minutes each)
   sid                                  makes CPython 3.14 and 3.15 from Debian's unstable distribution (as root), 450 MB
-  free-threaded                        compiles a CPython 3.13 without the GIL (some minutes), which the tests then use
+  free-threaded [3.13|3.14|3.15]...    compiles CPythons without the GIL (some minutes each; all three), which the tests then use
   bench   [--python P] [...]           the benchmark; further options go to bench/run.py (--help lists them)
   package [--python P]...              only the tests of the Python package
   wheels                               the Python package as one wheel, checked by auditwheel

@@ -78,7 +78,7 @@ fn build(interpreter: &Interpreter) -> String {
     let from = match () {
         () if path.contains("/.pyenv/") => "pyenv",
         () if path.contains("/debian-sid/") || path.starts_with("/usr/bin/") => "Debian",
-        () if path.contains("/.venvs/free-threaded/") => "compiled",
+        () if path.contains("/.venvs/free-threaded") => "compiled",
         () => "other",
     };
     format!("{from}, {}", if is_shared { "shared libpython" } else { "static" })

@@ -10,7 +10,10 @@ use crate::thread::{self, IN_ALLOCATOR, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::c_void;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
-use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V313FreeThreaded, V314, V314Early, V315};
+use memlens_cpython::layout::{
+    Layout, V38, V39, V310, V311, V312, V313, V313FreeThreaded, V314, V314Early, V314EarlyFreeThreaded,
+    V314FreeThreaded, V315, V315FreeThreaded,
+};
 use memlens_format::Allocator;
 use memlens_recorder::lane::Lane;
 use memlens_recorder::live_table::Taken;
@@ -70,8 +73,11 @@ pub fn choose(python: &python::Found) {
         11 => events_of!(V311),
         13 if python.is_free_threaded => events_of!(V313FreeThreaded),
         13 => events_of!(V313),
+        14 if python.is_free_threaded && python.micro() < 5 => events_of!(V314EarlyFreeThreaded),
+        14 if python.is_free_threaded => events_of!(V314FreeThreaded),
         14 if python.micro() < 5 => events_of!(V314Early),
         14 => events_of!(V314),
+        15 if python.is_free_threaded => events_of!(V315FreeThreaded),
         15 => events_of!(V315),
         _ => events_of!(V312),
     };

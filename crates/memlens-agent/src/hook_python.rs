@@ -13,7 +13,10 @@ use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use memlens_cpython::layout::{Layout, V38, V39, V310, V311, V312, V313, V313FreeThreaded, V314, V314Early, V315};
+use memlens_cpython::layout::{
+    Layout, V38, V39, V310, V311, V312, V313, V313FreeThreaded, V314, V314Early, V314EarlyFreeThreaded,
+    V314FreeThreaded, V315, V315FreeThreaded,
+};
 use memlens_format::Allocator;
 
 const RAW: i32 = 0;
@@ -238,8 +241,11 @@ pub fn install() {
         12 => wrap_all::<V312>(set),
         13 if python.is_free_threaded => wrap_all::<V313FreeThreaded>(set),
         13 => wrap_all::<V313>(set),
+        14 if python.is_free_threaded && python.micro() < 5 => wrap_all::<V314EarlyFreeThreaded>(set),
+        14 if python.is_free_threaded => wrap_all::<V314FreeThreaded>(set),
         14 if python.micro() < 5 => wrap_all::<V314Early>(set),
         14 => wrap_all::<V314>(set),
+        15 if python.is_free_threaded => wrap_all::<V315FreeThreaded>(set),
         15 => wrap_all::<V315>(set),
         _ => return,
     }

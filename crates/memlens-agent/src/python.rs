@@ -350,8 +350,8 @@ fn check_debug_offsets(version: u32) -> (u32, bool) {
     match agree {
         DebugOffsets::Agree => (PYTHON_SUPPORTED, false),
         DebugOffsets::AgreeFreeThreaded => (PYTHON_SUPPORTED, true),
-        DebugOffsets::FreeThreaded => (PYTHON_FREE_THREADED, true),
         DebugOffsets::Differ => (PYTHON_UNSUPPORTED, false),
+        DebugOffsets::DifferFreeThreaded => (PYTHON_FREE_THREADED, true),
     }
 }
 

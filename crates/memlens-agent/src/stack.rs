@@ -8,11 +8,14 @@
 //! frame.
 //!
 //! A node is found by (parent's node, instruction), without looking at the code object: instructions are unique among live code
-//! objects, and a released code object's keys are forgotten ([`forget_code`]). A kept stack that is older than such a
-//! release is not trusted.
+//! objects and live copies of their instructions, and what is released has its keys forgotten ([`forget_code`]). A kept stack that is older than
+//! such a release is not trusted.
+#[cfg(feature = "check-stacks")]
+pub mod check;
+
 use crate::agent::{self, Cold, Writer};
 use crate::process_memory::ProcessMemory;
-use crate::{python, thread, waiting};
+use crate::{event, python, thread, waiting};
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null, null_mut};
@@ -24,6 +27,7 @@ use memlens_format::shared::{NODE_ROOT, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FIL
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{CodeFacts, LiveCode, RawText};
 use memlens_recorder::key_table::{Key, ParentMix};
+use memlens_recorder::live_table::LEAST_CODE_BYTES;
 use memlens_recorder::recent::CountedSite;
 
 /// [`Key::instruction`] where no Python frame is running.
@@ -583,9 +587,9 @@ fn new_node<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, k
         return node_at::<V>(writer, parent, frame, key);
     }
     let node = agent::with_cold(|cold| {
-        let (node, code) = intern_node::<V>(cold, parent, frame)?;
+        let (node, term) = intern_node::<V>(cold, parent, frame)?;
         let key = Key { instruction: key, context: Key::context(parent, Kind::NODE.0) };
-        remember(cold, writer, key, code, node)?;
+        remember(cold, writer, key, term, node)?;
         Some(node)
     });
     node.flatten().or_else(tables_are_full)
@@ -602,13 +606,14 @@ fn new_site<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, k
         return site_at::<V>(writer, parent, frame, key, kind);
     }
     let site = agent::with_cold(|cold| {
-        let (node, code) = if frame.is_null() { (parent, None) } else { intern_node::<V>(cold, parent, frame)? };
+        let (node, term) =
+            if frame.is_null() { (parent, Term::Forever) } else { intern_node::<V>(cold, parent, frame)? };
         let site = cold.interner.site(&mut cold.memory, node, kind.shared())?;
         if !writer.lane.make_chunk(&mut cold.memory, site) {
             return None;
         }
         let key = Key { instruction: key, context: Key::context(parent, kind.0) };
-        remember(cold, writer, key, code, site)?;
+        remember(cold, writer, key, term, site)?;
         Some(site)
     });
     site.flatten().or_else(tables_are_full)
@@ -638,23 +643,47 @@ fn tables_are_full() -> Option<u32> {
     None
 }
 
-/// The node of a frame, and its code object if it has one.
-fn intern_node<V: Layout>(cold: &mut Cold, parent: u32, frame: *const c_void) -> Option<(u32, Option<LiveCode>)> {
+/// How long a key is right that names an instruction.
+#[derive(Clone, Copy)]
+enum Term {
+    /// It names none.
+    Forever,
+    /// As long as its code object lives, and where it is a copy's instruction the copy: their releases are told.
+    Code(LiveCode),
+    /// Nobody would tell.
+    Once,
+}
+
+/// The node of a frame, and for how long.
+fn intern_node<V: Layout>(cold: &mut Cold, parent: u32, frame: *const c_void) -> Option<(u32, Term)> {
     // SAFETY: `frame` is in the calling thread's chain, whose frames do not change meanwhile.
     match unsafe { V::place(frame, python::found().code_type) } {
         Place::Unreadable => {
             agent::header().unreadable_stacks.fetch_add(1, Relaxed);
-            Some((parent, None))
+            Some((parent, if V::HAS_GIL { Term::Forever } else { Term::Once }))
         }
-        Place::Hidden { code } if code.is_null() => Some((parent, None)),
+        Place::Hidden { code } if code.is_null() => Some((parent, Term::Forever)),
         // What is known of a hidden frame is as short-lived as its code object.
-        Place::Hidden { code } => Some((parent, Some(known_code::<V>(cold, code)?))),
+        Place::Hidden { code } => {
+            let known = known_code::<V>(cold, code)?;
+            Some((parent, term_of::<V>(cold, frame, known)))
+        }
         Place::Code { code, instruction } => {
             let known = known_code::<V>(cold, code)?;
             let line = line_of::<V>(cold, known, code, instruction);
             let node = cold.interner.node(&mut cold.memory, parent, known.code, line)?;
-            Some((node, Some(known)))
+            Some((node, term_of::<V>(cold, frame, known)))
         }
+    }
+}
+
+/// A copy of the code object's instructions may be released first (`sys._clear_internal_caches`), and is in any case not released at the same moment.
+fn term_of<V: Layout>(cold: &mut Cold, frame: *const c_void, code: LiveCode) -> Term {
+    // SAFETY: `V::place` has found the code object.
+    match unsafe { V::instruction_copy(frame) } {
+        Some(copy) if copy.bytes < LEAST_CODE_BYTES => Term::Once,
+        Some(copy) if !agent::LIVE.mark_code(&mut cold.memory, event::address(copy.address)) => Term::Once,
+        _ => Term::Code(code),
     }
 }
 
@@ -694,12 +723,15 @@ fn line_of<V: Layout>(cold: &mut Cold, known: LiveCode, address: *const c_void, 
 }
 
 /// Enters a key in the writer's table; lane 0's also in the list of the code object, to be forgotten with it.
-fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, code: Option<LiveCode>, value: u32) -> Option<()> {
+fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, term: Term, value: u32) -> Option<()> {
+    if matches!(term, Term::Once) {
+        return Some(());
+    }
     if !writer.keys.insert(&mut cold.memory, key, value) {
         return None;
     }
-    match code {
-        Some(code) if writer.is_main => cold.live_codes.add_key(&mut cold.memory, code, key),
+    match term {
+        Term::Code(code) if writer.is_main => cold.live_codes.add_key(&mut cold.memory, code, key),
         _ => Some(()),
     }
 }
@@ -708,13 +740,15 @@ fn remember(cold: &mut Cold, writer: &mut Writer, key: Key, code: Option<LiveCod
 /// (3.11: 999,999,999) and immortal ones (PEP 683). Free-threaded builds keep them elsewhere, and make ordinary code objects immortal as well.
 const IMMORTAL: u32 = 999_999_999;
 
-/// The code object at `address` is about to be released.
+/// The code object at `address`, or a copy of one's instructions, is about to be released.
 #[cold]
 #[inline(never)]
 pub fn forget_code(address: usize) {
-    let may_write_main = !python::found().is_free_threaded || agent::is_main_thread();
+    let is_free_threaded = python::found().is_free_threaded;
     agent::with_cold(|cold| {
-        if !may_write_main {
+        // Which keys are a copy's no list tells: every lane forgets all of its own.
+        let is_copy = is_free_threaded && cold.live_codes.get(address).is_none();
+        if is_copy || is_free_threaded && !agent::is_main_thread() {
             cold.live_codes.remove(address, None);
             return agent::advance_code_epoch();
         }
@@ -728,61 +762,4 @@ pub fn forget_code(address: usize) {
             writer.code_epoch = agent::code_epoch();
         }
     });
-}
-
-/// The slow truth beside the fast answer, at every event (feature `check-stacks`, for tests).
-#[cfg(feature = "check-stacks")]
-pub mod check {
-    use super::*;
-
-    /// [`holds`] for what [`usual_place`] has trusted.
-    ///
-    /// # Safety
-    /// As [`site`].
-    pub unsafe fn usual_holds<V: Layout>(stack: &Stack, writer: &mut Writer) {
-        // SAFETY: the caller's promise.
-        unsafe { holds::<V>(stack.base, writer, stack.top, stack.top_parent) };
-    }
-
-    const MAX_DEPTH: usize = 1 << 16;
-
-    static CHECKED: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
-
-    /// Walks the whole chain from the innermost frame, looking at nothing that was kept, and aborts the process if its caller's node is
-    /// not `parent`.
-    ///
-    /// # Safety
-    /// As [`site`].
-    pub unsafe fn holds<V: Layout>(base: u32, writer: &mut Writer, top: *const c_void, parent: u32) {
-        let mut frames = [null(); 256];
-        let (mut frame, mut depth) = (top, 0);
-        while !frame.is_null() && depth < MAX_DEPTH {
-            // Of a very deep stack only the outermost frames are held against the kept ones.
-            frames[depth % 256] = frame;
-            depth += 1;
-            // SAFETY: a frame of the calling thread's chain.
-            frame = unsafe { V::previous(frame) };
-        }
-        if depth > 256 {
-            return;
-        }
-        let mut node = base;
-        for frame in frames[1..depth].iter().rev() {
-            // SAFETY: as above.
-            let key = unsafe { V::instruction_key(*frame) };
-            match node_at::<V>(writer, node, *frame, key) {
-                Some(next) => node = next,
-                None => return,
-            }
-        }
-        CHECKED.fetch_add(1, Relaxed);
-        if node != parent {
-            let message = b"memlens: check-stacks: the kept stack is not the running one\n";
-            // SAFETY: a static message; the process ends here.
-            unsafe {
-                libc::write(2, message.as_ptr().cast(), message.len());
-                libc::abort();
-            }
-        }
-    }
 }

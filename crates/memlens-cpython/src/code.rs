@@ -55,12 +55,12 @@ pub unsafe fn read_text<'a>(object: *const c_void, offsets: &CodeOffsets) -> Tex
     if object.is_null() {
         return UNKNOWN;
     }
-    // SAFETY: the head of a PyASCIIObject; `state` is interned:2, kind:3, compact:1, ascii:1 in 3.9 to 3.13.
+    // SAFETY: the head of a PyASCIIObject; `state` is interned, kind:3, compact:1, ascii:1.
     let (length, state) = unsafe {
         let body = object.byte_add(offsets.object_head);
-        (read::<usize>(body, SIZE), read::<u32>(body, STATE))
+        (read::<usize>(body, SIZE), read::<u32>(body, STATE) >> offsets.interned_bits)
     };
-    let (kind, compact, ascii) = (state >> 2 & 7, state >> 5 & 1 == 1, state >> 6 & 1 == 1);
+    let (kind, compact, ascii) = (state & 7, state >> 3 & 1 == 1, state >> 4 & 1 == 1);
     if !compact || !matches!(kind, 1 | 2 | 4) {
         return UNKNOWN;
     }

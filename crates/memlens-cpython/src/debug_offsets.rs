@@ -3,7 +3,9 @@
 //! Our own offsets are constants, so that they stand in the instructions of the walk. Here they are held against those that the running
 //! interpreter publishes (`Include/internal/pycore_runtime.h` in 3.13, `pycore_debug_offsets.h` after that): a build that differs, or one
 //! that has no such structure, is refused.
-use crate::layout::{CodeOffsets, FrameOffsets, Layout, V313, V313FreeThreaded, V314, V315, read};
+use crate::layout::{
+    CodeOffsets, FrameOffsets, Layout, V313, V313FreeThreaded, V314, V314FreeThreaded, V315, V315FreeThreaded, read,
+};
 use core::ffi::c_void;
 
 /// What `_PyRuntime.debug_offsets` says of an interpreter.
@@ -13,10 +15,10 @@ pub enum DebugOffsets {
     Agree,
     /// The same, of a build without the GIL.
     AgreeFreeThreaded,
-    /// A build without the GIL of a version of which only builds with it are known.
-    FreeThreaded,
     /// No cookie, another version than the interpreter's own, or other offsets than ours.
     Differ,
+    /// Other offsets than ours, of a build without the GIL.
+    DifferFreeThreaded,
 }
 
 const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
@@ -120,14 +122,16 @@ pub unsafe fn compare(runtime: *const c_void, version_hex: u32) -> DebugOffsets 
     let is_free_threaded = words[2] != 0;
     let agree = match minor {
         13 if is_free_threaded => agree::<V313FreeThreaded>(&words, &PARTS_313, &V313FreeThreaded::FRAME),
-        _ if is_free_threaded => return DebugOffsets::FreeThreaded,
+        14 if is_free_threaded => agree::<V314FreeThreaded>(&words, &PARTS_314, &V314FreeThreaded::FRAME),
+        15 if is_free_threaded => agree::<V315FreeThreaded>(&words, &PARTS_315, &V315FreeThreaded::FRAME),
         13 => agree::<V313>(&words, &PARTS_313, &V313::FRAME),
         14 => agree::<V314>(&words, &PARTS_314, &V314::FRAME),
         15 => agree::<V315>(&words, &PARTS_315, &V315::FRAME),
         _ => false,
     };
     match (agree, is_free_threaded) {
-        (false, _) => DebugOffsets::Differ,
+        (false, false) => DebugOffsets::Differ,
+        (false, true) => DebugOffsets::DifferFreeThreaded,
         (true, false) => DebugOffsets::Agree,
         (true, true) => DebugOffsets::AgreeFreeThreaded,
     }
@@ -145,6 +149,11 @@ pub unsafe fn thread_state_bytes(runtime: *const c_void) -> usize {
 fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -> bool {
     let code: &CodeOffsets = &V::CODE;
     let head = code.object_head;
+    // The frame's part ends with `tlbc_index`, the code object's with `co_tlbc`; a build with the GIL has 0 in both, and 3.13 in neither.
+    let copies = frame.copies.as_ref();
+    let has_copies = copies.is_none_or(|copies| {
+        words[parts.frame + 7] == copies.index as u64 && words[parts.code + 10] == copies.table as u64
+    });
     let expected = [
         (parts.thread_state + 3, V::TSTATE_INTERP),
         (parts.thread_state + 4, 72),
@@ -165,7 +174,7 @@ fn agree<V: Layout>(words: &[u64; WORDS], parts: &Parts, frame: &FrameOffsets) -
         (parts.text + 2, head),
         (parts.text + 3, code.ascii_size),
     ];
-    expected.iter().all(|&(index, offset)| words[index] == offset as u64)
+    has_copies && expected.iter().all(|&(index, offset)| words[index] == offset as u64)
 }
 
 #[cfg(test)]
@@ -186,6 +195,9 @@ mod tests {
             assert_eq!(compare_words(&words, version), DebugOffsets::Differ, "{version:x}");
         }
         words[2] = 1;
-        assert_eq!(compare_words(&words, 0x030e_0af0), DebugOffsets::FreeThreaded);
+        for version in [0x030e_0af0, 0x030f_02f0] {
+            words[1] = u64::from(version);
+            assert_eq!(compare_words(&words, version), DebugOffsets::DifferFreeThreaded, "{version:x}");
+        }
     }
 }

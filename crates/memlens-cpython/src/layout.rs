@@ -52,6 +52,18 @@ pub struct CodeOffsets {
     pub compact_size: usize,
     /// `sizeof(PyObject)`.
     pub object_head: usize,
+    /// Bits of `PyASCIIObject.state` before `kind`: `interned` has two, in free-threaded builds since 3.14 a byte of its own.
+    pub interned_bits: u32,
+}
+
+/// Instructions that do not stand in the code object: a thread's own copy of them (free-threaded builds since 3.14), a block that may be released before
+/// the code object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstructionCopy {
+    /// Address of the block.
+    pub address: *const c_void,
+    /// Its size.
+    pub bytes: usize,
 }
 
 /// `sizeof(PyObject)` where a global lock guards the reference count: the count and the type.
@@ -104,6 +116,14 @@ pub trait Layout: 'static {
     /// `frame` must be a frame on the calling thread's stack.
     unsafe fn is_entered_from_c(frame: *const c_void) -> bool;
 
+    /// The copy of its code object's instructions that the frame runs, if it does not run those in the code object itself.
+    ///
+    /// # Safety
+    /// `frame` must be a frame on the calling thread's stack for which [`Layout::place`] has found a code object.
+    unsafe fn instruction_copy(_frame: *const c_void) -> Option<InstructionCopy> {
+        None
+    }
+
     /// What the frame is. `code_type` is the address of `PyCode_Type`.
     ///
     /// # Safety
@@ -127,16 +147,14 @@ pub enum Sealing {
     None,
     /// `stacktop` at [`STACKTOP`], a negative number in a running frame, and locals and operands at [`LOCALS`]: 3.11 to 3.13.
     Stacktop,
-    /// `visited` at [`OWNER_AND_VISITED`], which is set to 0 whenever a frame is made and by nobody else: 3.14.5 and newer.
-    Visited,
+    /// `owner`, a byte at this offset, and after it `visited`, which is set to 0 whenever a frame is made and written by nobody else: 3.14.5 and newer.
+    /// A sealed frame has [`SEALED_THREAD_FRAME`] there.
+    Visited(usize),
 }
 
-/// `offsetof(_PyInterpreterFrame, owner)`, a byte, and after it `visited`, in 3.14 and newer. A sealed frame has [`SEALED_THREAD_FRAME`]
-/// there.
-const OWNER_AND_VISITED: usize = 74;
 /// `FRAME_OWNED_BY_THREAD` with nothing in `visited`.
 const THREAD_FRAME: u16 = 0;
-/// `FRAME_OWNED_BY_THREAD` with a number in `visited` that the interpreter never writes (the collector of free-threaded builds writes 1).
+/// `FRAME_OWNED_BY_THREAD` with a number in `visited` that the interpreter never writes.
 const SEALED_THREAD_FRAME: u16 = 0x8000;
 
 /// How a frame is sealed.
@@ -164,9 +182,9 @@ fn cookie(frame: *const c_void) -> u64 {
 /// `V::CAN_SEAL`, and the frames must be on the calling thread's stack.
 #[inline(always)]
 pub unsafe fn seal_of<V: Layout>(frame: *const c_void, above: *const c_void) -> Seal {
-    if matches!(V::SEALING, Sealing::Visited) {
+    if let Sealing::Visited(owner) = V::SEALING {
         // SAFETY: a frame of a version that has the two bytes.
-        let is_sealed = unsafe { read::<u16>(frame, OWNER_AND_VISITED) } == SEALED_THREAD_FRAME;
+        let is_sealed = unsafe { read::<u16>(frame, owner) } == SEALED_THREAD_FRAME;
         return if is_sealed { Seal::Running } else { Seal::Broken };
     }
     // SAFETY: the offsets are those of all versions that can be sealed; a waiting frame has a free slot (`seal`).
@@ -188,11 +206,11 @@ pub unsafe fn seal_of<V: Layout>(frame: *const c_void, above: *const c_void) -> 
 /// As [`seal_of`].
 #[inline(always)]
 pub unsafe fn seal<V: Layout>(frame: *const c_void, above: *const c_void) {
-    if matches!(V::SEALING, Sealing::Visited) {
+    if let Sealing::Visited(owner) = V::SEALING {
         // SAFETY: as in `seal_of`; the calling thread's own frame, which the interpreter does not touch meanwhile.
         unsafe {
-            if read::<u16>(frame, OWNER_AND_VISITED) == THREAD_FRAME {
-                frame.byte_add(OWNER_AND_VISITED).cast::<u16>().cast_mut().write(SEALED_THREAD_FRAME);
+            if read::<u16>(frame, owner) == THREAD_FRAME {
+                frame.byte_add(owner).cast::<u16>().cast_mut().write(SEALED_THREAD_FRAME);
             }
         }
         return;
@@ -257,6 +275,36 @@ pub(crate) struct FrameOffsets {
     pub(crate) code_adaptive: usize,
     pub(crate) first_traceable: usize,
     pub(crate) object_head: usize,
+    pub(crate) copies: Option<CopyOffsets>,
+}
+
+/// Where threads have copies of a code object's instructions (free-threaded builds since 3.14, whose copies are specialized apart).
+pub(crate) struct CopyOffsets {
+    /// `offsetof(_PyInterpreterFrame, tlbc_index)`.
+    pub(crate) index: usize,
+    /// `offsetof(PyCodeObject, co_tlbc)`: a `_PyCodeArray`, a size and that many pointers, of which the first is to the code object's own instructions.
+    pub(crate) table: usize,
+}
+
+/// Bytes of an instruction (`_Py_CODEUNIT`), of which a code object has `ob_size`.
+const UNIT: usize = 2;
+
+/// # Safety
+/// As [`Layout::instruction_copy`], of a version with `offsets`.
+unsafe fn instruction_copy(frame: *const c_void, offsets: &FrameOffsets) -> Option<InstructionCopy> {
+    let copies = offsets.copies.as_ref()?;
+    // SAFETY: the offsets are this version's, and the frame has a code object; the array's size is held against the index.
+    unsafe {
+        let code = read::<*const c_void>(frame, offsets.code).map_addr(|address| address & !TAG_BITS);
+        let table = read::<*const c_void>(code, copies.table);
+        let index = usize::try_from(read::<i32>(frame, copies.index)).ok()?;
+        if index == 0 || table.is_null() || index >= read::<usize>(table, 0) {
+            return None;
+        }
+        let address = read::<*const c_void>(table, 8 + index * 8);
+        (!address.is_null())
+            .then(|| InstructionCopy { address, bytes: read::<usize>(code, offsets.object_head) * UNIT })
+    }
 }
 
 /// # Safety
@@ -272,8 +320,13 @@ unsafe fn interpreter_frame_place(frame: *const c_void, code_type: *const c_void
         if code.is_null() || read::<*const c_void>(code, offsets.object_head - 8) != code_type {
             return Place::Unreadable;
         }
-        let instruction =
-            read::<u64>(frame, offsets.instruction).wrapping_sub(code as u64 + offsets.code_adaptive as u64) as i64;
+        let copy = instruction_copy(frame, offsets);
+        let first = copy.map_or(code as u64 + offsets.code_adaptive as u64, |copy| copy.address as u64);
+        let instruction = read::<u64>(frame, offsets.instruction).wrapping_sub(first) as i64;
+        if offsets.copies.is_some() && instruction as u64 >= (read::<usize>(code, offsets.object_head) * UNIT) as u64 {
+            // Another copy's instruction.
+            return Place::Unreadable;
+        }
         let first_traceable = i64::from(read::<i32>(code, offsets.first_traceable)) * 2;
         if owner != OWNED_BY_GENERATOR && instruction < first_traceable {
             return Place::Hidden { code };
@@ -292,7 +345,9 @@ macro_rules! heap_frames {
             const TSTATE_THREAD_ID: usize = 176;
             const TSTATE_IS_THREAD_LOCAL: bool = false;
             const CODE: CodeOffsets =
-                CodeOffsets { name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72, object_head: HEAD };
+                CodeOffsets {
+                    name: 112, file: 104, line_table: 120, first_line: 40, ascii_size: 48, compact_size: 72, object_head: HEAD, interned_bits: 2,
+                };
             const SEALING: Sealing = Sealing::None;
 
             #[inline(always)]
@@ -374,6 +429,11 @@ macro_rules! interpreter_frames {
                 unsafe { read::<u8>(frame, $entry) == $entry_value }
             }
 
+            unsafe fn instruction_copy(frame: *const c_void) -> Option<InstructionCopy> {
+                // SAFETY: the caller's promise.
+                unsafe { instruction_copy(frame, &Self::FRAME) }
+            }
+
             unsafe fn place(frame: *const c_void, code_type: *const c_void) -> Place {
                 // SAFETY: the caller's promise.
                 unsafe { interpreter_frame_place(frame, code_type, &Self::FRAME) }
@@ -397,20 +457,29 @@ heap_frames!(
 interpreter_frames!(
     /// CPython 3.11.
     V311, 11, sealing: Sealing::Stacktop, thread_id: 152, thread_local: false, current: [56, 8], previous: 48, entry: 68 == 1,
-    has_gil: true, frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168, object_head: HEAD },
-    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72, object_head: HEAD }
+    has_gil: true,
+    frame: FrameOffsets { code: 32, instruction: 56, owner: 69, code_adaptive: 184, first_traceable: 168, object_head: HEAD, copies: None },
+    code: CodeOffsets {
+        name: 128, file: 112, line_table: 136, first_line: 72, ascii_size: 48, compact_size: 72, object_head: HEAD, interned_bits: 2,
+    }
 );
 interpreter_frames!(
     /// CPython 3.12.
     V312, 12, sealing: Sealing::Stacktop, thread_id: 136, thread_local: true, current: [56, 0], previous: 8, entry: 70 == OWNED_BY_C_STACK,
-    has_gil: true, frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176, object_head: HEAD },
-    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56, object_head: HEAD }
+    has_gil: true,
+    frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 192, first_traceable: 176, object_head: HEAD, copies: None },
+    code: CodeOffsets {
+        name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56, object_head: HEAD, interned_bits: 2,
+    }
 );
 interpreter_frames!(
     /// CPython 3.13.
     V313, 13, sealing: Sealing::Stacktop, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 70 == OWNED_BY_C_STACK,
-    has_gil: true, frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184, object_head: HEAD },
-    code: CodeOffsets { name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56, object_head: HEAD }
+    has_gil: true,
+    frame: FrameOffsets { code: 0, instruction: 56, owner: 70, code_adaptive: 200, first_traceable: 184, object_head: HEAD, copies: None },
+    code: CodeOffsets {
+        name: 128, file: 112, line_table: 136, first_line: 68, ascii_size: 40, compact_size: 56, object_head: HEAD, interned_bits: 2,
+    }
 );
 interpreter_frames!(
     /// CPython 3.13 without the GIL: as with it, but that each object's head is larger. Its code objects are not specialized, so that all threads
@@ -418,15 +487,16 @@ interpreter_frames!(
     V313FreeThreaded, 13, sealing: Sealing::Stacktop, thread_id: 152, thread_local: true, current: [72], previous: 8,
     entry: 70 == OWNED_BY_C_STACK, has_gil: false,
     frame: FrameOffsets {
-        code: 0, instruction: 56, owner: 70, code_adaptive: 216, first_traceable: 200, object_head: FREE_THREADED_HEAD,
+        code: 0, instruction: 56, owner: 70, code_adaptive: 216, first_traceable: 200, object_head: FREE_THREADED_HEAD, copies: None,
     },
     code: CodeOffsets {
         name: 144, file: 128, line_table: 152, first_line: 84, ascii_size: 56, compact_size: 72, object_head: FREE_THREADED_HEAD,
+        interned_bits: 2,
     }
 );
 interpreter_frames!(
     /// CPython 3.14.5 and newer.
-    V314, 14, sealing: Sealing::Visited, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
+    V314, 14, sealing: VISITED, thread_id: 152, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
     has_gil: true, frame: FRAME_314,
     code: CODE_314
 );
@@ -438,16 +508,40 @@ interpreter_frames!(
     code: CODE_314
 );
 interpreter_frames!(
+    /// CPython 3.14.5 and newer without the GIL. Each thread runs a copy of its own of the instructions.
+    V314FreeThreaded, 14, sealing: VISITED_FREE_THREADED, thread_id: 152, thread_local: true, current: [72], previous: 8,
+    entry: 78 == OWNED_BY_C_STACK, has_gil: false, frame: FRAME_314_FREE_THREADED,
+    code: CODE_314_FREE_THREADED
+);
+interpreter_frames!(
+    /// CPython 3.14.0 to 3.14.4 without the GIL. Their collector does not write to `visited`, but they may not all set it when a frame is made.
+    V314EarlyFreeThreaded, 14, sealing: Sealing::None, thread_id: 152, thread_local: true, current: [72], previous: 8,
+    entry: 78 == OWNED_BY_C_STACK, has_gil: false, frame: FRAME_314_FREE_THREADED,
+    code: CODE_314_FREE_THREADED
+);
+interpreter_frames!(
     /// CPython 3.15.
-    V315, 15, sealing: Sealing::Visited, thread_id: 176, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
+    V315, 15, sealing: VISITED, thread_id: 176, thread_local: true, current: [72], previous: 8, entry: 74 == OWNED_BY_C_STACK,
     has_gil: true, frame: FRAME_314,
     code: CODE_314
 );
+interpreter_frames!(
+    /// CPython 3.15 without the GIL.
+    V315FreeThreaded, 15, sealing: VISITED_FREE_THREADED, thread_id: 176, thread_local: true, current: [72], previous: 8,
+    entry: 78 == OWNED_BY_C_STACK, has_gil: false, frame: FRAME_314_FREE_THREADED,
+    code: CODE_314_FREE_THREADED
+);
 
-/// 3.14 and 3.15.
-const FRAME_314: FrameOffsets =
-    FrameOffsets { code: 0, instruction: 56, owner: 74, code_adaptive: 208, first_traceable: 192, object_head: HEAD };
-/// 3.14 and 3.15.
+/// 3.14 and 3.15, as the other constants here.
+const FRAME_314: FrameOffsets = FrameOffsets {
+    code: 0,
+    instruction: 56,
+    owner: 74,
+    code_adaptive: 208,
+    first_traceable: 192,
+    object_head: HEAD,
+    copies: None,
+};
 const CODE_314: CodeOffsets = CodeOffsets {
     name: 128,
     file: 112,
@@ -456,4 +550,92 @@ const CODE_314: CodeOffsets = CodeOffsets {
     ascii_size: 40,
     compact_size: 56,
     object_head: HEAD,
+    interned_bits: 2,
 };
+const VISITED: Sealing = Sealing::Visited(FRAME_314.owner);
+const FRAME_314_FREE_THREADED: FrameOffsets = FrameOffsets {
+    code: 0,
+    instruction: 56,
+    owner: 78,
+    code_adaptive: 232,
+    first_traceable: 208,
+    object_head: FREE_THREADED_HEAD,
+    copies: Some(CopyOffsets { index: 72, table: 224 }),
+};
+const CODE_314_FREE_THREADED: CodeOffsets = CodeOffsets {
+    name: 144,
+    file: 128,
+    line_table: 152,
+    first_line: 84,
+    ascii_size: 56,
+    compact_size: 72,
+    object_head: FREE_THREADED_HEAD,
+    interned_bits: 8,
+};
+const VISITED_FREE_THREADED: Sealing = Sealing::Visited(FRAME_314_FREE_THREADED.owner);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame, its code object and the table of copies, as a free-threaded 3.14 lays them out.
+    struct Made {
+        frame: [u64; 11],
+        code: [u64; 40],
+        table: [u64; 4],
+        copy: [u64; 4],
+    }
+
+    const CODE_TYPE: u64 = 0x7f00_0000_1000;
+    const UNITS: u64 = 16;
+
+    impl Made {
+        /// Threads 0 and 2 have instructions.
+        fn new() -> Self {
+            let mut made = Self { frame: [0; 11], code: [0; 40], table: [3, 0, 0, 0], copy: [0; 4] };
+            (made.code[24 / 8], made.code[32 / 8]) = (CODE_TYPE, UNITS);
+            made
+        }
+
+        /// Where the frame is with `instr_ptr` at an offset in thread `from`'s instructions and `tlbc_index` at `index`.
+        fn place(&mut self, from: u32, offset: u64, index: u32) -> (Place, Option<InstructionCopy>) {
+            let own = (&raw const self.code).expose_provenance() as u64 + 232;
+            let copy = (&raw const self.copy).expose_provenance() as u64;
+            (self.table[1], self.table[3]) = (own, copy);
+            self.code[224 / 8] = (&raw const self.table).expose_provenance() as u64;
+            // A deferred reference has its lowest bit set.
+            self.frame[0] = (&raw const self.code).expose_provenance() as u64 | 1;
+            self.frame[56 / 8] = if from == 0 { own } else { copy } + offset;
+            self.frame[72 / 8] = u64::from(index);
+            let frame = (&raw const self.frame).cast();
+            // SAFETY: all that the layout reads was set, and every address that it follows is a part of this value.
+            unsafe {
+                let place = V314FreeThreaded::place(frame, core::ptr::with_exposed_provenance(CODE_TYPE as usize));
+                (place, V314FreeThreaded::instruction_copy(frame))
+            }
+        }
+
+        fn at(&self, instruction: u32) -> Place {
+            Place::Code { code: (&raw const self.code).cast(), instruction }
+        }
+    }
+
+    #[test]
+    fn an_instruction_is_told_by_its_offset_in_the_copy_that_the_frame_runs() {
+        let mut made = Made::new();
+        let (place, copy) = made.place(0, 10, 0);
+        assert_eq!((place, copy), (made.at(10), None));
+        let (place, copy) = made.place(2, 12, 2);
+        let address = (&raw const made.copy).cast();
+        assert_eq!((place, copy), (made.at(12), Some(InstructionCopy { address, bytes: 32 })));
+    }
+
+    #[test]
+    fn an_instruction_outside_of_the_frames_copy_is_nowhere() {
+        let mut made = Made::new();
+        for (from, index) in [(2, 0), (0, 2), (2, 1), (2, 3), (2, u32::MAX)] {
+            assert_eq!(made.place(from, 12, index).0, Place::Unreadable, "{from} {index}");
+        }
+        assert_eq!(made.place(2, 32, 2).0, Place::Unreadable);
+    }
+}

@@ -315,7 +315,7 @@ pub const PYTHON_NONE: u32 = 0;
 pub const PYTHON_SUPPORTED: u32 = 1;
 /// [`Hello::python_kind`]: a CPython that this agent does not know.
 pub const PYTHON_UNSUPPORTED: u32 = 2;
-/// [`Hello::python_kind`]: a free-threaded CPython of a version that this agent knows only with the GIL.
+/// [`Hello::python_kind`]: a free-threaded CPython whose structures are not those that this agent knows of its version.
 pub const PYTHON_FREE_THREADED: u32 = 3;
 /// [`Hello::python_kind`]: another implementation of Python (PyPy, GraalPy).
 pub const PYTHON_OTHER: u32 = 4;

@@ -46,8 +46,10 @@ const TAG_SIZED: u32 = TAG_ELSEWHERE - 2;
 /// Largest size that stands in word 0.
 const INLINE_MAX: u32 = TAG_SIZED - 2;
 
-/// Tag of the smallest block that a code object could be: it has a word 1.
-const LEAST_CODE: u32 = 18;
+/// The smallest block that [`LiveTable::mark_code`] can mark: it has a word 1.
+pub const LEAST_CODE_BYTES: usize = 17;
+/// Its tag.
+const LEAST_CODE: u32 = LEAST_CODE_BYTES as u32 + 1;
 
 /// Marks a branch as one that is seldom taken.
 #[cold]
@@ -337,8 +339,8 @@ impl LiveTable {
         }
     }
 
-    /// Marks the block at `address` as a known code object, so that its release is told. A block that the table does not know gets an
-    /// entry of site 0 for that. False if there is no memory, or if it is no block that a code object could be.
+    /// Marks the block at `address`, of at least [`LEAST_CODE_BYTES`], as a known code object (or as instructions of one), so that its release is told. A
+    /// block that the table does not know gets an entry of site 0 for that. False if there is no memory, or if it is no block that could be one.
     pub fn mark_code(&self, memory: &mut impl Memory, address: usize) -> bool {
         if address & 15 != 0 || self.words(address).is_none() && !self.make_leaf(memory, address) {
             return false;

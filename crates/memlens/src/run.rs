@@ -181,7 +181,9 @@ fn refusal_text(interpreter: &Interpreter, newcomer: &Newcomer) -> String {
             format!("{path} is CPython{version}, which memlens cannot record (3.8 to 3.15 it can)")
         }
         PYTHON_FREE_THREADED => {
-            format!("{path} is a free-threaded CPython{version}, which memlens cannot record yet (3.13 it can)")
+            format!(
+                "{path} is a free-threaded CPython{version} in a build that memlens cannot record (3.13 to 3.15 as released it can)"
+            )
         }
         PYTHON_SUPPORTED if newcomer.lacks_tasks => {
             format!(

@@ -33,7 +33,7 @@ fn record(python: &Python, library: &Path, mode: &str, seed: &str) -> Run {
 
 /// What the driver did, by allocator: one recording minus the other. A name may be "one or another", where libraries differ.
 fn difference(on: &Observed, off: &Observed, names: &str) -> Totals {
-    let of = |observed: &Observed, name| observed.by_allocator().get(name).copied().unwrap_or_default();
+    let of = |observed: &Observed, name| observed.by_allocator_in("driver.py").get(name).copied().unwrap_or_default();
     let each = names.split(" or ").map(|name| of(on, name).minus(of(off, name)));
     each.fold(Totals::default(), |sum, more| sum.minus(Totals::default().minus(more)))
 }
@@ -181,7 +181,12 @@ fn callers_by_name() {
 #[test]
 fn every_allocator_of_the_interpreter() {
     let python = any_python();
-    for name in ["malloc", "debug", "malloc_debug"] {
+    let names = if python.is_free_threaded() {
+        ["mimalloc", "debug", "mimalloc_debug"]
+    } else {
+        ["malloc", "debug", "malloc_debug"]
+    };
+    for name in names {
         let recorder = Recorder::new(&python, "pythonmalloc").program("hazards/interpreter_allocator.py");
         let observed = recorder.variable("PYTHONMALLOC", name).succeed().observed();
         let found = observed.allocated_in("kept");

@@ -2,7 +2,7 @@
 //! program whose collector is killed.
 mod recording;
 
-use recording::{MEMLENS, any_python, is_installed, new_folder, programs, pythons, text};
+use recording::{MEMLENS, any_python, compile_interpreter, is_installed, new_folder, programs, pythons, text};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,51 @@ fn unsupported_versions_are_named() {
         let line = refusal_of(&path);
         let expected = format!(" is CPython {version}, which memlens cannot record (3.8 to 3.15 it can)");
         assert!(line.ends_with(&expected), "{line}");
+    }
+}
+
+const UNKNOWN_BUILD: &str = "in a build that memlens cannot record (3.13 to 3.15 as released it can)";
+
+#[test]
+fn a_free_threaded_build_of_unknown_structures_is_named() {
+    let interpreter = compile_interpreter("unknown_free_threaded.c");
+    let expected = format!("{} is a free-threaded CPython 3.14.9 {UNKNOWN_BUILD}", interpreter.display());
+    assert_eq!(refusal_of(&interpreter), expected);
+}
+
+/// A real interpreter that says of one structure that it is another: any word after the first three that memlens compares.
+#[test]
+fn a_free_threaded_build_that_differs_in_one_offset_is_named() {
+    let free_threaded: Vec<_> = pythons().into_iter().filter(|python| python.is_free_threaded()).collect();
+    if free_threaded.is_empty() {
+        eprintln!("skipped: no free-threaded interpreter is listed");
+    }
+    for python in free_threaded {
+        let mut bytes = std::fs::read(&python.path).expect("the interpreter");
+        // `_Py_DebugOffsets`: the cookie, the version, and 1 for free-threaded. (The cookie alone stands in instructions too.)
+        let is_structure = |words: &[u8]| words.starts_with(b"xdebugpy") && words[16..] == 1u64.to_le_bytes();
+        let Some(offsets) = bytes.windows(24).position(is_structure) else {
+            eprintln!("skipped: {} has a shared libpython", python.name());
+            continue;
+        };
+        // `interpreter_frame.instr_ptr`, in which 3.13 and newer have 56.
+        let word = match python.minor {
+            13 => 31,
+            14 => 34,
+            _ => 42,
+        };
+        let at = offsets + 8 * word;
+        assert_eq!(bytes[at], 56, "{}", python.name());
+        bytes[at] = 64;
+        let changed = new_folder("interpreter").join("python");
+        std::fs::copy(&python.path, &changed).expect("to copy the interpreter");
+        std::fs::write(&changed, bytes).expect("to write the interpreter");
+        let line = refusal_of(&changed);
+        assert!(
+            line.starts_with(&format!("{} is a free-threaded CPython 3.{}.", changed.display(), python.minor)),
+            "{line}"
+        );
+        assert!(line.ends_with(UNKNOWN_BUILD), "{line}");
     }
 }
 

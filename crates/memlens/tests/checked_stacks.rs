@@ -33,6 +33,11 @@ fn threads_generators_exceptions_and_callbacks() {
 }
 
 #[test]
+fn generators_of_other_threads_and_released_copies() {
+    ends_as_plain(pythons(), "copied_stacks.py", "3000", false);
+}
+
+#[test]
 fn greenlets() {
     ends_as_plain(pythons_with_greenlets(), "greenlet_stacks.py", "3000", false);
 }

@@ -120,7 +120,7 @@ fn an_interpreter_that_cannot_be_recorded_is_named_and_never_runs() {
     let work = Workshop::new("open('ran', 'w')");
     for (kind, version, text) in [
         ("2", "0x030812f0", "is CPython 3.8.18, which"),
-        ("3", "0x030e00f0", "is a free-threaded CPython 3.14.0, which"),
+        ("3", "0x030e00f0", "is a free-threaded CPython 3.14.0 in a build that memlens cannot record"),
         ("4", "0x030a0df0", "is a Python 3.10.13 other than CPython"),
         ("0", "0", "is not a Python interpreter"),
     ] {

@@ -9,3 +9,11 @@ fn ten_thousand_random_stacks() {
         random_stacks::compare(&python, 10_000);
     }
 }
+
+/// Where threads have copies of the instructions, which come and go (`tests/programs/copied_stacks.py`).
+#[test]
+fn generators_of_other_threads_and_released_copies() {
+    for python in pythons() {
+        random_stacks::compare_in(&python, "copied_stacks.py", 3_000);
+    }
+}

@@ -5,9 +5,6 @@ use recording::{Observed, Python, Recorder, Recording, any_python, other_builds,
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// `sys.getsizeof(b"")` where there is a GIL.
-const HEADER_WITH_GIL: u64 = 33;
-
 /// By the name of the task ("" for none): count and bytes of the blocks that one line of `keep` made.
 fn kept(observed: &Observed, line: &Value) -> BTreeMap<String, (u64, u64)> {
     let mut kept = BTreeMap::new();
@@ -51,7 +48,7 @@ fn names(observed: &Observed) -> BTreeSet<String> {
 fn each_task_has_what_it_allocated() {
     for python in pythons().into_iter().chain(other_builds()) {
         let recording = with_tasks(recorder(&python), "tasks.py");
-        if python.bytes_header > HEADER_WITH_GIL {
+        if python.is_free_threaded() {
             recording.assert_status(2);
             let message = recording.stderr();
             assert_eq!(message.lines().count(), 1, "{message}");

@@ -25,6 +25,9 @@ pub struct Python {
     pub bytes_header: u64,
 }
 
+/// [`Python::bytes_header`] where there is a GIL.
+const HEADER_WITH_GIL: u64 = 33;
+
 /// The interpreters under test.
 pub fn pythons() -> Vec<Python> {
     let listed = std::env::var_os("MEMLENS_TEST_PYTHONS").unwrap_or_else(|| "python3".into());
@@ -88,6 +91,11 @@ impl Python {
             minor: minor.parse().expect("a minor version"),
             bytes_header: bytes_header.parse().expect("a size"),
         }
+    }
+
+    /// Whether it is a build without the GIL.
+    pub fn is_free_threaded(&self) -> bool {
+        self.bytes_header > HEADER_WITH_GIL
     }
 
     /// For messages.
@@ -299,6 +307,16 @@ pub fn compile_library(compiler: &str, source: &str, flags: &[&str]) -> PathBuf 
     let output = output.unwrap_or_else(|error| panic!("{compiler}: {error}"));
     assert!(output.status.success(), "{compiler} {source}:\n{}", text(&output.stderr));
     library
+}
+
+/// Compiles one of the programs to an executable whose symbols a preloaded library finds, as those of a static interpreter.
+pub fn compile_interpreter(source: &str) -> PathBuf {
+    let executable = new_folder("interpreter").join("interpreter");
+    let mut command = Command::new("cc");
+    command.args(["-O1", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o"]).arg(&executable);
+    let output = command.arg(programs().join(source)).output().unwrap_or_else(|error| panic!("cc: {error}"));
+    assert!(output.status.success(), "cc {source}:\n{}", text(&output.stderr));
+    executable
 }
 
 /// Whether there is such a program.

@@ -49,6 +49,15 @@ impl Observed {
         totals
     }
 
+    /// The same of what a script did or what runs no Python. What the interpreter did for itself before that is not the same in two runs:
+    /// without a GIL the collector reads a file each time that it looks whether it should collect (`get_process_mem_usage`).
+    pub fn by_allocator_in(&self, script: &str) -> BTreeMap<&'static str, Totals> {
+        let is_in_script = |frame: &FrameName| frame.file.ends_with(script) || frame.file == "<thread>";
+        let sites =
+            self.sites.iter().filter(|observed| observed.stack.is_empty() || observed.stack.iter().any(is_in_script));
+        Self { sites: sites.cloned().collect(), capture: self.capture.clone() }.by_allocator()
+    }
+
     /// The sites of Python's mem and object domains.
     pub fn python_sites(&self) -> impl Iterator<Item = &ObservedSite> {
         let is_python = |allocator| matches!(allocator, Allocator::Pymem | Allocator::Pyobject);

@@ -26,7 +26,7 @@ fn stack_of(frames: &serde_json::Value) -> Vec<FrameName> {
 /// Lines of the programs that make a large block, with their files.
 fn marked_lines() -> HashSet<(String, u32)> {
     let mut marked = HashSet::new();
-    for name in ["stacks.py", "greenlet_stacks.py"] {
+    for name in ["stacks.py", "greenlet_stacks.py", "copied_stacks.py"] {
         let path = programs().join(name);
         let source = std::fs::read_to_string(&path).expect("the program's source");
         let lines = (1..).zip(source.lines()).filter(|(_, text)| text.contains("bytes(size())"));
