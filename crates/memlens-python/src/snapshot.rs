@@ -3,7 +3,7 @@ use crate::error;
 use crate::fork;
 use crate::heap::{self, Caller};
 use crate::interpreter;
-use memlens_heap::{Diff, FactKind, Graph, Holder, Meta, ObjectId, Path, Total};
+use memlens_heap::{Diff, FactKind, Graph, Holder, Meta, ObjectId, ShortestPaths, Total};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::collections::HashMap;
@@ -112,7 +112,10 @@ impl Heap {
 
     /// The objects that retain most.
     fn top(&self, python: Python<'_>, count: usize) -> Vec<ObjectRow> {
-        python.detach(|| self.graph.top_without_wrappers(count).into_iter().map(|object| self.row(object)).collect())
+        python.detach(|| {
+            let paths = ShortestPaths::new(&self.graph);
+            self.graph.top_without_wrappers(count).into_iter().map(|object| self.row(object, &paths)).collect()
+        })
     }
 
     /// Type, objects, own bytes, retained bytes.
@@ -161,13 +164,16 @@ impl Heap {
         &self,
         python: Python<'_>,
     ) -> Vec<(u64, Option<ObjectRow>, Option<ObjectRow>, Vec<(String, u64, u64)>)> {
-        let row = |suspect: memlens_heap::Suspect| {
+        let row = |suspect: memlens_heap::Suspect, paths: &ShortestPaths<'_>| {
             let children = suspect.children.into_iter();
             let children = children.map(|(type_, count, bytes)| (self.graph.type_name(type_), count, bytes)).collect();
-            let object = |object: Option<ObjectId>| object.map(|object| self.row(object));
+            let object = |object: Option<ObjectId>| object.map(|object| self.row(object, paths));
             (suspect.retained_bytes, object(suspect.object), object(suspect.accumulation), children)
         };
-        python.detach(|| self.graph.suspects().into_iter().map(row).collect())
+        python.detach(|| {
+            let paths = ShortestPaths::new(&self.graph);
+            self.graph.suspects().into_iter().map(|suspect| row(suspect, &paths)).collect()
+        })
     }
 
     /// What changed since an earlier snapshot.
@@ -193,9 +199,9 @@ impl Heap {
 }
 
 impl Heap {
-    fn row(&self, object: ObjectId) -> ObjectRow {
+    fn row(&self, object: ObjectId, paths: &ShortestPaths<'_>) -> ObjectRow {
         let graph = &self.graph;
-        let path = graph.why(object, 1).first().map(|path: &Path| graph.path_text(path)).unwrap_or_default();
+        let path = paths.text(object);
         let type_name = graph.type_name(graph.type_id(object));
         let retained = graph.dominators().retained_bytes(object);
         (graph.address(object), type_name, graph.own_bytes(object), retained, path)
@@ -248,27 +254,27 @@ pub struct DiffRows {
 }
 
 impl DiffRows {
-    /// Rows beyond this many have no path: finding one costs a search.
-    const MOST_PATHS: usize = 50;
-
     fn new(heap: &Heap, diff: Diff) -> Self {
         let pair = |total: Total| (total.count, total.bytes);
         let totals = [("before", diff.before), ("after", diff.after), ("new", diff.new), ("gone", diff.gone)];
         let types = diff.types.into_iter();
-        let holders = diff.holders.into_iter().take(Self::MOST_PATHS);
-        let grown = diff.grown.into_iter().take(Self::MOST_PATHS);
+        let paths = ShortestPaths::new(&heap.graph);
         Self {
             totals: totals.into_iter().map(|(name, total)| (name, pair(total))).collect(),
             types: types.map(|row| (row.name, [row.before, row.after, row.new, row.gone].map(pair))).collect(),
-            holders: holders
+            holders: diff
+                .holders
+                .into_iter()
                 .map(|row| {
-                    let path = row.holder.map_or_else(|| "<several>".into(), |holder| heap.row(holder).4);
+                    let path = row.holder.map_or_else(|| "<several>".into(), |holder| paths.text(holder));
                     (path, row.new.count, row.new.bytes)
                 })
                 .collect(),
-            grown: grown
+            grown: diff
+                .grown
+                .into_iter()
                 .map(|row| {
-                    let (address, type_name, _, _, path) = heap.row(row.object);
+                    let (address, type_name, _, _, path) = heap.row(row.object, &paths);
                     (address, type_name, row.before_bytes, row.after_bytes, path)
                 })
                 .collect(),
