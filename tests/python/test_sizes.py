@@ -214,3 +214,11 @@ def test_the_import_brings_little():
     code = "import sys; before = set(sys.modules); import memlens; print(sorted(set(sys.modules) - before))"
     brought = subprocess.run([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE, check=True).stdout.decode()
     assert set(eval(brought)) - {"__future__"} == {"memlens", "memlens._errors", "memlens._native"}
+
+
+def test_a_free_threaded_interpreter_is_refused():
+    code = "import sys; sys.version = '3.14.7 free-threading build'; import memlens"
+    answer = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, universal_newlines=True)
+    assert answer.returncode == 1
+    last_line = answer.stderr.splitlines()[-1]
+    assert last_line.startswith("memlens._errors.UnsupportedError: ") and "free-threaded" in last_line
