@@ -4,6 +4,7 @@ use crate::shell::{self, Outcome};
 use crate::venv;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 /// Calls the project's own build backend, which builds the command and the agent as well.
 const BUILD: &str = "import sys; sys.path.insert(0, 'packaging'); import build_with_command; \
@@ -45,14 +46,22 @@ pub fn run_tests(arguments: &[String]) -> Outcome {
 /// Minor versions that the package is for.
 const PACKAGED: std::ops::RangeInclusive<u32> = 9..=14;
 
-/// The package's tests on each interpreter that it is for.
+/// The package's tests on each interpreter that it is for, as many at a time as there are cores: each is one thread's work.
 pub fn check(interpreters: &[Interpreter], wheel: &Path) -> Outcome {
-    let mut failed = Vec::new();
-    for interpreter in interpreters.iter().filter(|one| PACKAGED.contains(&one.minor) && !one.is_free_threaded) {
-        if let Err(message) = check_on(interpreter, wheel) {
-            failed.push(message);
-        }
-    }
+    let is_meant = |one: &&Interpreter| PACKAGED.contains(&one.minor) && !one.is_free_threaded;
+    let waiting = Mutex::new(interpreters.iter().filter(is_meant));
+    let next = || waiting.lock().ok().and_then(|mut waiting| waiting.next());
+    let work = || {
+        std::iter::from_fn(next).filter_map(|interpreter| check_on(interpreter, wheel).err()).collect::<Vec<String>>()
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<String>>| {
+            worker.join().unwrap_or_else(|_| vec!["the package's tests: a panic".to_owned()])
+        };
+        workers.into_iter().flat_map(join).collect::<Vec<String>>()
+    });
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
 }
 
@@ -63,7 +72,7 @@ fn check_on(interpreter: &Interpreter, wheel: &Path) -> Outcome {
     let python = venv::python_with("package", interpreter, &folder.join(requirements))?;
     venv::install_wheel(interpreter, &python, wheel)?;
     let mut tests = Command::new(&python);
-    shell::run(tests.args(["-m", "pytest", "-q", "tests/python"]).current_dir(shell::root()))?;
+    shell::run_beside(tests.args(["-m", "pytest", "-q", "tests/python"]).current_dir(shell::root()))?;
     if has_data { check_types(&python) } else { Ok(()) }
 }
 

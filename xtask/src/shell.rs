@@ -1,4 +1,5 @@
 //! Running other programs, and the few arguments that the commands share.
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,6 +42,18 @@ pub fn run(command: &mut Command) -> Outcome {
         eprintln!("  took {:.0} s: {}", start.elapsed().as_secs_f64(), shown(command));
     }
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", shown(command))) }
+}
+
+/// [`run`] beside others: what it says is shown at its end, in one piece.
+pub fn run_beside(command: &mut Command) -> Outcome {
+    let start = Instant::now();
+    let output = command.output().map_err(|error| format!("{}: {error}", shown(command)))?;
+    let mut text = format!("\n$ {}\n", shown(command)).into_bytes();
+    text.extend(output.stdout);
+    text.extend(output.stderr);
+    text.extend(format!("  took {:.0} s\n", start.elapsed().as_secs_f64()).into_bytes());
+    std::io::stderr().write_all(&text).map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(format!("{}: {}", shown(command), output.status)) }
 }
 
 /// Builds the release binary and the agent beside it.
