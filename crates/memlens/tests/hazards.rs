@@ -144,7 +144,10 @@ fn deep_recursion() {
         // The list of one block has its place on the same line, and so has the bound method (3.15 without the GIL).
         let bytes_of = |line: &str| line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok());
         let is_block = |line: &&str| bytes_of(line).is_some_and(|bytes| (5_000_000..5_000_200).contains(&bytes));
-        let deepest = shown.lines().find(is_block).expect("the block");
+        let deepest = shown
+            .lines()
+            .find(is_block)
+            .unwrap_or_else(|| panic!("the block: {:?}", shown.lines().filter_map(bytes_of).max()));
         let frames = deepest.split(';').count();
         assert_eq!(frames, 192 + 1 + 64, "{}", python.name());
         assert!(deepest.contains(";(frames left out);"));
