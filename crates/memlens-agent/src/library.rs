@@ -2,9 +2,10 @@
 //!
 //! The file is read piece by piece with plain system calls into a buffer that is given back: nothing of it stays in memory. A table of strings is
 //! gone through once, for the wanted names; then the table of symbols, for the functions that have them. (35 MB of names in polars 2.1.)
+use crate::imports::Dynamic;
 use crate::process_memory;
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null};
 use libc::{Elf64_Ehdr, Elf64_Shdr, Elf64_Sym};
 
 const BUFFER: usize = 256 << 10;
@@ -27,6 +28,8 @@ pub struct Library {
     text_bytes: usize,
     text_offset: u64,
     name: *const c_char,
+    /// Its dynamic section; null if it has none.
+    pub dynamic: Dynamic,
 }
 
 /// How many libraries were taken out of this process so far: when that has changed, another may lie where one was.
@@ -92,6 +95,17 @@ impl Library {
     }
 }
 
+/// The dynamic section of a library as the loader describes it.
+pub fn dynamic_of(library: &libc::dl_phdr_info) -> Option<Dynamic> {
+    if library.dlpi_phdr.is_null() {
+        return None;
+    }
+    // SAFETY: the loader says how many segments there are.
+    let segments = unsafe { core::slice::from_raw_parts(library.dlpi_phdr, usize::from(library.dlpi_phnum)) };
+    let segment = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC)?;
+    Some((library.dlpi_addr + segment.p_vaddr) as usize as Dynamic)
+}
+
 /// Looks at one library; 1 ends the search.
 unsafe extern "C" fn visit(library: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
     // SAFETY: the loader's description of a library, and the Search of `holding`.
@@ -114,6 +128,7 @@ unsafe extern "C" fn visit(library: *mut libc::dl_phdr_info, _: usize, search: *
         text_bytes: segment.p_filesz as usize,
         text_offset: segment.p_offset,
         name: library.dlpi_name,
+        dynamic: dynamic_of(library).unwrap_or(null()),
     });
     c_int::from(search.found.is_some())
 }

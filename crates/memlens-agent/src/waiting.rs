@@ -8,13 +8,13 @@
 //! The standard library's modules wait for others (`select`, `_ssl`), not for threads of their own: they are left alone, but for ctypes.
 use crate::agent;
 use crate::event::chosen;
-use crate::imports::{Dynamic, OwnMemory, has_inherited_path, imports};
-use crate::library::Library;
+use crate::imports::{OwnMemory, has_inherited_path, imports};
+use crate::library::{Library, dynamic_of};
 use crate::stack::Kind;
 use crate::thread::{Handle, IN_RECORDER, OUTSIDE, Thread};
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::transmute;
-use core::ptr::{NonNull, null, null_mut};
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use memlens_format::shared::{NODE_ROOT, PYTHON_SUPPORTED};
 
@@ -121,35 +121,8 @@ fn interpreter_text() -> Option<(usize, usize)> {
     }
     let interpreter = Library::holding(REAL_SAVE.load(Relaxed) as usize)?;
     INTERPRETER.store(interpreter.base, Relaxed);
-    let mut search = Search { base: interpreter.base, dynamic: null() };
-    // SAFETY: `find_dynamic` takes a Search.
-    unsafe { libc::dl_iterate_phdr(Some(find_dynamic), (&raw mut search).cast()) };
     // The program's own path is always looked at.
-    (interpreter.path().is_none() || !has_inherited_path(search.dynamic)).then(|| interpreter.text())
-}
-
-struct Search {
-    base: usize,
-    dynamic: Dynamic,
-}
-
-unsafe extern "C" fn find_dynamic(library: *mut libc::dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
-    // SAFETY: the loader's description of a library, and the Search above.
-    let (library, search) = unsafe { (&*library, &mut *search.cast::<Search>()) };
-    if library.dlpi_addr as usize == search.base {
-        search.dynamic = dynamic_of(library).unwrap_or(null());
-    }
-    0
-}
-
-fn dynamic_of(library: &libc::dl_phdr_info) -> Option<Dynamic> {
-    if library.dlpi_phdr.is_null() {
-        return None;
-    }
-    // SAFETY: the loader says how many segments there are.
-    let segments = unsafe { core::slice::from_raw_parts(library.dlpi_phdr, usize::from(library.dlpi_phnum)) };
-    let segment = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC)?;
-    Some((library.dlpi_addr + segment.p_vaddr) as usize as Dynamic)
+    (interpreter.path().is_none() || !has_inherited_path(interpreter.dynamic)).then(|| interpreter.text())
 }
 
 /// Puts the hooks in extension modules that were loaded since the last time.

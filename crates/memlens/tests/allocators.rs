@@ -32,8 +32,11 @@ fn record(python: &Python, library: &Path, mode: &str, seed: &str) -> Run {
 }
 
 /// What the driver did, by allocator: one recording minus the other. A name may be "one or another", where libraries differ.
-fn difference(on: &Observed, off: &Observed, names: &str) -> Totals {
-    let of = |observed: &Observed, name| observed.by_allocator_in("driver.py").get(name).copied().unwrap_or_default();
+fn difference(python: &Python, on: &Observed, off: &Observed, names: &str) -> Totals {
+    let by_allocator = |observed: &Observed| {
+        if python.is_free_threaded() { observed.by_allocator_in("driver.py") } else { observed.by_allocator() }
+    };
+    let of = |observed: &Observed, name| by_allocator(observed).get(name).copied().unwrap_or_default();
     let each = names.split(" or ").map(|name| of(on, name).minus(of(off, name)));
     each.fold(Totals::default(), |sum, more| sum.minus(Totals::default().minus(more)))
 }
@@ -43,7 +46,7 @@ fn assert_books_agree(python: &Python, library: &Path, seed: &str) {
     let off = record(python, library, "0", seed);
     let mut expected = on.books;
     let mut found: Books =
-        expected.keys().map(|name| (name.clone(), difference(&on.observed, &off.observed, name))).collect();
+        expected.keys().map(|name| (name.clone(), difference(python, &on.observed, &off.observed, name))).collect();
     for books in [&mut expected, &mut found] {
         forget_pieces(books);
     }
