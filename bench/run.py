@@ -110,8 +110,13 @@ def measure_startup(arguments, chosen, work):
     if arguments.startup_rounds < 1 or not any(tool.name == "memlens" for tool in chosen):
         return None
     plain = [tools.PYTHON, "-c", "pass"]
-    recorded = [arguments.memlens, "run", "-q", "--force", "-o", str(work / "startup.mlens"), "--python", tools.PYTHON, "-c", "pass"]
-    pairs = [(measure.run(plain, work), measure.run(recorded, work)) for _ in range(arguments.startup_rounds)]
+    capture = work / "startup.mlens"
+    recorded = [arguments.memlens, "run", "-q", "-o", str(capture), "--python", tools.PYTHON, "-c", "pass"]
+    pairs = []
+    for _ in range(arguments.startup_rounds):
+        pairs.append((measure.run(plain, work), measure.run(recorded, work)))
+        # A new file each time, as users have it: to replace one makes ext4 write the new one out to the disk.
+        capture.unlink()
 
     def middle(side, field):
         return 1000 * statistics.median(getattr(pair[side], field) for pair in pairs)

@@ -5,6 +5,7 @@
 //! left out. All of this is on the clock when a program ends, so every step is one pass over a table.
 use crate::code_index::CodeIndex;
 use crate::interner::Interner;
+use crate::node_table::NodeTable;
 use crate::peak::{Peak, SiteTotals, chunk_totals};
 use crate::shared_view::SharedView;
 use crate::slice_log::RawSlice;
@@ -24,7 +25,7 @@ type SiteMap = Vec<u32>;
 pub struct Assembler {
     strings: Interner<String>,
     frames: Interner<Frame>,
-    nodes: Interner<Node>,
+    nodes: NodeTable,
     sites: Vec<Site>,
     releases: Vec<Release>,
     site_maps: FxHashMap<u32, SiteMap>,
@@ -84,7 +85,7 @@ impl Assembler {
         Self {
             strings: Interner::new(),
             frames: Interner::new(),
-            nodes: Interner::new(),
+            nodes: NodeTable::default(),
             sites: Vec::new(),
             releases: Vec::new(),
             site_maps: FxHashMap::default(),
@@ -106,22 +107,27 @@ impl Assembler {
     fn add_nodes(&mut self, view: &SharedView, raw_sites: &[RawSite], damage: &mut u64) -> NodeMap {
         let records = read_nodes(view, damage);
         let needed = needed_nodes(&records, raw_sites);
-        let needed_count = needed.iter().filter(|&&is_needed| is_needed).count();
-        self.nodes.reserve(needed_count);
-        self.frames.reserve(needed_count / 4);
+        let wanted = || (1..records.len()).filter(|&index| needed[index]);
+        let wanted_count = wanted().count();
+        let codes = CodeIndex::new(view, wanted().map(|index| records[index].code), &mut self.strings);
         let known = self.nodes.len();
-        let mut codes = CodeIndex::new(view);
+        let is_first = known == 0;
+        self.nodes.begin_process(wanted_count);
         let mut map = NodeMap { nodes: vec![NONE; records.len()], is_shared: vec![true; known] };
-        map.is_shared.reserve(needed_count);
-        for (index, record) in records.iter().enumerate().skip(1).filter(|&(index, _)| needed[index]) {
-            let frame = codes.frame(record.code, record.line, &mut self.strings).unwrap_or_else(|| {
+        map.is_shared.reserve(wanted_count);
+        // Of this process' nodes, those that another of them may become one with: of a code object with a twin, or under such a node.
+        let mut may_be_shared = vec![false; records.len()];
+        for index in wanted() {
+            let RawNode { parent, code, line } = records[index];
+            let frame = codes.frame(code, line).unwrap_or_else(|| {
                 *damage += 1;
                 unknown_frame(&mut self.strings)
             });
             let frame = FrameId(self.frames.intern(frame));
             // A parent stands before its children (`read_nodes`), so its number is known.
-            let parent = node_id(map.nodes[record.parent as usize]);
-            let node = self.nodes.intern(Node { parent, frame });
+            let node = Node { parent: node_id(map.nodes[parent as usize]), frame };
+            may_be_shared[index] = may_be_shared[parent as usize] || codes.has_twin(code);
+            let node = if is_first && !may_be_shared[index] { self.nodes.add(node) } else { self.nodes.intern(node) };
             map.nodes[index] = node;
             match map.is_shared.get_mut(node as usize) {
                 Some(is_shared) => *is_shared = true,
@@ -206,7 +212,7 @@ impl Assembler {
         Tables {
             strings: self.strings.into_values(),
             frames: self.frames.into_values(),
-            nodes: self.nodes.into_values(),
+            nodes: self.nodes.into_nodes(),
             sites,
             releases: self.releases.into_iter().filter_map(keep_release).collect(),
             slices: resolve_slices(slices, &self.site_maps, &new_index),

@@ -61,6 +61,38 @@ fn equal_lines_merge_and_silent_sites_go() {
     assert_eq!((changes[0].allocations, changes[0].live_count, changes[0].live_bytes), (2, -2, 10));
 }
 
+/// Tables in which `f` is defined twice and calls `g`, each definition of its own.
+fn twins() -> FakeTables {
+    let mut tables = FakeTables::new();
+    let lane = tables.lane();
+    let main = tables.code("<module>", "/x.py", 1);
+    let twins = [tables.code("f", "/x.py", 5), tables.code("f", "/x.py", 5)];
+    let called = tables.code("g", "/x.py", 8);
+    let root = tables.node(0, main, 10);
+    for (index, twin) in (1..).zip(twins) {
+        let node = tables.node(root, twin, 6);
+        let node = tables.node(node, called, 9);
+        let site = tables.site(node, Allocator::Malloc as u32);
+        tables.counters(lane, site, live(index, 100));
+    }
+    tables
+}
+
+#[test]
+fn what_is_called_by_twins_merges_and_processes_share_their_nodes() {
+    let (first, second) = (twins(), twins());
+    let mut assembler = Assembler::new();
+    for (session, tables) in (0..).zip([&first, &second]) {
+        let view = tables.view();
+        assert_eq!(assembler.add(session, &view, Peak::of(&view).0), 0);
+    }
+    let found = assembler.finish(Vec::new(), &[Some(0), Some(1)]);
+    let parents: Vec<_> = found.nodes.iter().map(|node| node.parent).collect();
+    assert_eq!(parents, [None, Some(NodeId(0)), Some(NodeId(1))]);
+    let sites: Vec<_> = found.sites.iter().map(|site| (site.process, site.node, site.allocations)).collect();
+    assert_eq!(sites, [(0, Some(NodeId(2)), 3), (1, Some(NodeId(2)), 3)]);
+}
+
 #[test]
 fn a_peak_that_was_left_is_saved_by_whoever_touched_the_site_since() {
     let mut tables = FakeTables::new();

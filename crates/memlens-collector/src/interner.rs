@@ -25,19 +25,8 @@ impl<T: Clone + Eq + Hash> Interner<T> {
         id
     }
 
-    /// How many different values there were.
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
     /// The values in the order of their numbers.
     pub fn into_values(self) -> Vec<T> {
         self.values
-    }
-
-    /// Makes room for `additional` more values.
-    pub fn reserve(&mut self, additional: usize) {
-        self.ids.reserve(additional);
-        self.values.reserve(additional);
     }
 }

@@ -28,6 +28,7 @@ mod fake_tables;
 mod fuzz;
 mod interner;
 mod mapping;
+mod node_table;
 mod pace;
 mod peak;
 mod process_info;
