@@ -10,24 +10,16 @@ pub fn run(arguments: &[String]) -> Outcome {
     let names = shell::take_values(&mut arguments, "--python")?;
     let skip_lints = shell::take_flag(&mut arguments, "--no-lints");
     shell::refuse_rest(&arguments)?;
-    // Debian's interpreters come over the network: meanwhile the processors build.
-    let (found, built) = std::thread::scope(|scope| {
-        let found = scope.spawn(|| Machine::find(&names));
-        let built = build(skip_lints);
-        (found.join().unwrap_or_else(|_| Err("looking for interpreters panicked".into())), built)
+    // What the tests run is built on one side; on the other what is shipped is built, and then tested. Each has steps in which only one
+    // processor has work, or none, as while Debian's interpreters come over the network.
+    let (built, shipped) = std::thread::scope(|scope| {
+        let built = scope.spawn(|| build(skip_lints));
+        let shipped = Shipped::test(&names);
+        (built.join().unwrap_or_else(|_| Err("the build panicked".into())), shipped)
     });
-    let (Machine { interpreters, builds }, checking_agent) = (found?, built?);
-    eprintln!("{}", machine(&interpreters, &builds));
-    let flights = flights::python(&default_of(&interpreters)?)?;
-    // Before the rest, for it may build the command again.
-    let wheel = package::build_wheel()?;
-    // CPython's own tests wait more than they compute: the package is tested meanwhile.
-    let (package_outcome, stdlib_outcome, environments) = std::thread::scope(|scope| {
-        let package = scope.spawn(|| package::check(&interpreters, &wheel));
-        let stdlib = stdlib::check(&interpreters, &[]);
-        let environments = Environments::make(&interpreters);
-        (package.join().unwrap_or_else(|_| Err("the package's tests panicked".into())), stdlib, environments)
-    });
+    built?;
+    let Shipped { machine: Machine { interpreters, builds }, flights, checking_agent, environments, outcome: shipped } =
+        shipped?;
     // The last step, so that its result lines close the output.
     let mut tests = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.env("MEMLENS_TEST_PYTHONS", paths(&interpreters)).env("MEMLENS_TEST_FLIGHTS_PYTHON", flights);
@@ -39,17 +31,50 @@ pub fn run(arguments: &[String]) -> Outcome {
     tests.env("MEMLENS_TEST_SERVICES", paths(&environments.services));
     let outcome = shell::run(&mut tests);
     eprintln!("\n{}", machine(&interpreters, &builds));
-    stdlib_outcome.and(package_outcome).and(outcome)
+    shipped.and(outcome)
 }
 
-/// Lints and builds all that the tests use; returns the checking agent.
-fn build(skip_lints: bool) -> Outcome<PathBuf> {
+/// Lints, and builds the tests and what they run.
+fn build(skip_lints: bool) -> Outcome {
     if !skip_lints {
         lint()?;
     }
-    shell::run(&mut shell::cargo(&["build", "--workspace"]))?;
-    shell::build_release()?;
-    build_checking_agent()
+    shell::run_beside(&mut shell::cargo(&["build", "--workspace"]))?;
+    shell::run_beside(&mut shell::cargo(&["test", "--workspace", "--no-run"]))
+}
+
+/// The release build, on what it was tested, and what came of that.
+struct Shipped {
+    machine: Machine,
+    flights: PathBuf,
+    checking_agent: PathBuf,
+    environments: Environments,
+    outcome: Outcome,
+}
+
+impl Shipped {
+    /// Builds the command and the Python package, and tests the package, and CPython with the command.
+    fn test(names: &[String]) -> Outcome<Self> {
+        let (machine, built) = std::thread::scope(|scope| {
+            let machine = scope.spawn(|| Machine::find(names));
+            let built = shell::build_release().and_then(|()| build_checking_agent());
+            (machine.join().unwrap_or_else(|_| Err("looking for interpreters panicked".into())), built)
+        });
+        let (machine, checking_agent) = (machine?, built?);
+        let interpreters = &machine.interpreters;
+        eprintln!("{}", self::machine(interpreters, &machine.builds));
+        let flights = flights::python(&default_of(interpreters)?)?;
+        // Before the rest, for it may build the command again.
+        let wheel = package::build_wheel()?;
+        // CPython's own tests wait more than they compute: the package is tested meanwhile.
+        let (package, stdlib, environments) = std::thread::scope(|scope| {
+            let package = scope.spawn(|| package::check(interpreters, &wheel));
+            let stdlib = stdlib::check(interpreters, &[]);
+            let environments = Environments::make(interpreters);
+            (package.join().unwrap_or_else(|_| Err("the package's tests panicked".into())), stdlib, environments)
+        });
+        Ok(Self { flights, checking_agent, environments, outcome: stdlib.and(package), machine })
+    }
 }
 
 /// Virtual environments that tests of one subject want.
@@ -135,10 +160,10 @@ pub fn build_checking_agent() -> Outcome<PathBuf> {
 
 fn lint() -> Outcome {
     if has_component("fmt") {
-        shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))?;
+        shell::run_beside(&mut shell::cargo(&["fmt", "--all", "--check"]))?;
     }
     if has_component("clippy") {
-        shell::run(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+        shell::run_beside(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     }
     Ok(())
 }
