@@ -56,9 +56,14 @@ pub fn run_beside(command: &mut Command) -> Outcome {
     if output.status.success() { Ok(()) } else { Err(format!("{}: {}", shown(command), output.status)) }
 }
 
-/// Builds the release binary and the agent beside it.
+/// The release binary and the agent beside it, as the package's build has them too: it would build them again with the features of others.
 pub fn build_release() -> Outcome {
-    run(&mut cargo(&["build", "--release", "--workspace"]))
+    run(&mut cargo(&["build", "--release", "-p", "memlens", "-p", "memlens-agent"]))
+}
+
+/// The agent that the tests use. The command that they use `cargo test` builds.
+pub fn build_test_agent() -> Outcome {
+    run(&mut cargo(&["build", "-p", "memlens-agent"]))
 }
 
 /// Takes every `NAME VALUE` out of the arguments and returns the values.

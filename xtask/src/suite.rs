@@ -39,7 +39,7 @@ fn build(skip_lints: bool) -> Outcome {
     if !skip_lints {
         lint()?;
     }
-    shell::run_beside(&mut shell::cargo(&["build", "--workspace"]))?;
+    shell::build_test_agent()?;
     shell::run_beside(&mut shell::cargo(&["test", "--workspace", "--no-run"]))
 }
 
