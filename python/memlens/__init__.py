@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ._size_tree import SizeTree as SizeTree
     from ._snapshot import Snapshot as Snapshot
 
+    __version__: str
+
 __all__ = [
     "ArgumentError",
     "Error",
@@ -82,4 +84,8 @@ def __getattr__(name: str) -> object:
         from ._snapshot import Snapshot
 
         return Snapshot
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("memlens")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,6 +30,11 @@ def run(*arguments):
     return subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def test_its_version_is_the_command_s():
+    done = subprocess.run([str(COMMAND), "--version"], stdout=subprocess.PIPE)
+    assert done.stdout.decode().split() == ["memlens", memlens.__version__]
+
+
 def test_isolated():
     done = run("-I", "-c", "import memlens; print(memlens.sizeof([1.5]))")
     assert done.stdout.strip() == str(memlens.sizeof([1.5])), done.stdout

@@ -141,9 +141,12 @@ fn deep_recursion() {
             continue;
         }
         let shown = text(&recording.command(&["export", "--to", "collapsed"]).stdout);
-        // The list of one block has its place on the same line, and so has the bound method (3.15 without the GIL).
+        // The list of one block has its place on the same line, and so has the bound method (3.15 without the GIL). Without the GIL there may
+        // be 2 KiB more, in one of a hundred runs: a piece of the queue by which a thread hands an object back to the one that owns it.
         let bytes_of = |line: &str| line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok());
-        let is_block = |line: &&str| bytes_of(line).is_some_and(|bytes| (5_000_000..5_000_200).contains(&bytes));
+        let others = if python.is_free_threaded() { 200 + 2048 } else { 200 };
+        let is_block =
+            |line: &&str| bytes_of(line).is_some_and(|bytes| (5_000_000..5_000_000 + others).contains(&bytes));
         let deepest = shown
             .lines()
             .find(is_block)
