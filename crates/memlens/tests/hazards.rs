@@ -142,7 +142,7 @@ fn deep_recursion() {
         }
         let shown = text(&recording.command(&["export", "--to", "collapsed"]).stdout);
         // The list of one block has its place on the same line, and so has the bound method (3.15 without the GIL). Without the GIL there may
-        // be 2 KiB more, in one of a hundred runs: a piece of the queue by which a thread hands an object back to the one that owns it.
+        // be 2,048 bytes more (in one of a hundred runs): as much as a piece of the queue takes by which a thread hands an object back to its owner.
         let bytes_of = |line: &str| line.rsplit(' ').next().and_then(|bytes| bytes.parse().ok());
         let others = if python.is_free_threaded() { 200 + 2048 } else { 200 };
         let is_block =
