@@ -22,7 +22,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     let names = shell::take_values(&mut arguments, "--python")?;
     shell::refuse_rest(&arguments)?;
     let machine = suite::Machine::find(&names)?;
-    shell::build_test_agent()?;
+    shell::build_test_libraries()?;
     let checking_agent = suite::build_checking_agent()?;
     let greenlets = suite::with_greenlets(&machine.interpreters);
     let mut rows = Vec::new();

@@ -61,9 +61,10 @@ pub fn build_release() -> Outcome {
     run(&mut cargo(&["build", "--release", "-p", "memlens", "-p", "memlens-agent"]))
 }
 
-/// The agent that the tests use. The command that they use `cargo test` builds.
-pub fn build_test_agent() -> Outcome {
-    run(&mut cargo(&["build", "-p", "memlens-agent"]))
+/// The libraries that the tests have loaded into programs, which `cargo test` does not build: the agent, and the extension module for
+/// `memlens heap PID`.
+pub fn build_test_libraries() -> Outcome {
+    run(&mut cargo(&["build", "-p", "memlens-agent", "-p", "memlens-python"]))
 }
 
 /// Takes every `NAME VALUE` out of the arguments and returns the values.

@@ -40,7 +40,7 @@ pub fn run_hazards(arguments: &[String]) -> Outcome {
     shell::refuse_rest(&arguments)?;
     let interpreters = Machine::find(&names)?.interpreters;
     let versions: Vec<String> = interpreters.iter().map(Interpreter::version).collect();
-    shell::build_test_agent()?;
+    shell::build_test_libraries()?;
     for run in 1..=runs {
         let mut tests = shell::cargo(&["test", "-p", "memlens"]);
         tests.args(HAZARDS.iter().flat_map(|name| ["--test", name]));

@@ -39,7 +39,7 @@ fn build(skip_lints: bool) -> Outcome {
     if !skip_lints {
         lint()?;
     }
-    shell::build_test_agent()?;
+    shell::build_test_libraries()?;
     shell::run_beside(&mut shell::cargo(&["test", "--workspace", "--no-run"]))
 }
 

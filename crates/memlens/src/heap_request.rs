@@ -227,7 +227,7 @@ fn find_module() -> anyhow::Result<PathBuf> {
     let found = places.into_iter().find(|place| place.is_file());
     found.with_context(|| {
         format!(
-            "the extension module is missing: no {} beside {} (pip install brings it)",
+            "the extension module is missing: no {} beside {} (cargo build --release or pip install brings it)",
             MODULE[0],
             executable.display()
         )
