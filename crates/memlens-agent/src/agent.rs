@@ -25,11 +25,11 @@ use core::sync::atomic::{
 };
 use libc::c_void;
 use memlens_cpython::line_table::LineCursor;
-use memlens_format::shared::{Header, MAX_LANES, SHARED_MAGIC, SHARED_VERSION, STATUS_RECORDING};
+use memlens_format::shared::{Head, Header, MAX_LANES, SHARED_MAGIC, SHARED_VERSION, STATUS_RECORDING};
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{Interner, LiveCodes};
 use memlens_recorder::key_table::KeyTable;
-use memlens_recorder::lane::{self, Lane};
+use memlens_recorder::lane::Lane;
 use memlens_recorder::live_table::LiveTable;
 use memlens_recorder::mappings::Mappings;
 use memlens_recorder::recent::RecentSites;
@@ -49,7 +49,7 @@ static VALIDITY: AtomicU32 = AtomicU32::new(NOT_RECORDING);
 /// Validities that there were.
 static VALIDITIES: AtomicU32 = AtomicU32::new(0);
 static GENERATION: AtomicU32 = AtomicU32::new(0);
-static HEADER: AtomicPtr<Header> = AtomicPtr::new(null_mut());
+static HEAD: AtomicPtr<Head> = AtomicPtr::new(null_mut());
 static MAIN_WRITER: WriterPlace = WriterPlace(UnsafeCell::new(MaybeUninit::uninit()));
 static MAIN_THREAD: AtomicUsize = AtomicUsize::new(0);
 static PYTHON_SEEN: AtomicBool = AtomicBool::new(false);
@@ -68,8 +68,8 @@ pub struct Writer {
     pub lane: Lane,
     /// (parent, instruction) → node or site.
     pub keys: KeyTable,
-    /// Those sites of them that were used last.
-    pub recent: RecentSites,
+    /// Those sites of them that were used last. Where there is a GIL only lane 0 has them: the others do not write in the usual case.
+    pub recent: Option<RecentSites>,
     /// [`code_epoch`] at which `keys` was valid. Lane 0's keys are always valid where there is a GIL.
     pub code_epoch: u32,
     /// Whether this is lane 0's.
@@ -112,8 +112,14 @@ unsafe impl Send for Cold {}
 /// The head of the shared file. Call it only while recording, when it is set.
 #[inline(always)]
 pub fn header() -> &'static Header {
+    &head().header
+}
+
+/// The beginning of the shared file, in the same way.
+#[inline(always)]
+fn head() -> &'static Head {
     // SAFETY: set before the generation was, and mapped for ever.
-    unsafe { &*HEADER.load(Relaxed) }
+    unsafe { &*HEAD.load(Relaxed) }
 }
 
 /// Lane 0's writer. Call it only while recording.
@@ -308,8 +314,9 @@ fn set_up_process(begun: Option<()>) {
 
 /// Asks for the shared file and sets up the tables in it.
 fn begin() -> Option<()> {
-    let (mut memory, header) = connect::connect(python::found())?;
-    HEADER.store((&raw const *header).cast_mut(), Relaxed);
+    let (mut memory, head) = connect::connect(python::found())?;
+    HEAD.store((&raw const *head).cast_mut(), Relaxed);
+    let header = &head.header;
     let interner = Interner::new(&mut memory, header)?;
     let live_codes = LiveCodes::new(&mut memory)?;
     let mappings = Mappings::new(&mut memory)?;
@@ -325,8 +332,7 @@ fn begin() -> Option<()> {
         free_writers: null_mut(),
         orphans: null_mut(),
     };
-    let main = new_writer(&mut cold, header, true)?;
-    lane::set_main(&main.lane);
+    let main = new_writer(&mut cold, head, true)?;
     // SAFETY: nothing is recorded yet (or not yet in this child of a fork), so that nobody uses it.
     unsafe { main_writer().write(main) };
     event::choose(python::found());
@@ -337,12 +343,16 @@ fn begin() -> Option<()> {
     Some(())
 }
 
-fn new_writer(cold: &mut Cold, header: &'static Header, is_main: bool) -> Option<Writer> {
+fn new_writer(cold: &mut Cold, head: &'static Head, is_main: bool) -> Option<Writer> {
+    let header = &head.header;
     let index = header.lane_count.load(Relaxed);
     let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
-    let (lane, offset) = Lane::new(&mut cold.memory, header, is_main)?;
+    let (lane, offset) = Lane::new(&mut cold.memory, head, is_main)?;
     let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
-    let recent = RecentSites::new(&mut cold.memory)?;
+    let recent = match is_main || python::found().is_free_threaded {
+        true => Some(RecentSites::new(&mut cold.memory)?),
+        false => None,
+    };
     slot.store(offset, Release);
     header.lane_count.store(index + 1, Release);
     Some(Writer {
@@ -371,7 +381,7 @@ pub fn take_writer(is_ending: bool) -> Option<NonNull<Writer>> {
             None => {
                 let place = cold.memory.private(size_of::<Writer>())?.cast::<Writer>();
                 // SAFETY: fresh memory of that size, aligned to 64.
-                unsafe { place.write(new_writer(cold, header(), false)?) };
+                unsafe { place.write(new_writer(cold, head(), false)?) };
                 place
             }
         };

@@ -5,7 +5,7 @@ use core::mem::{MaybeUninit, size_of, zeroed};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libc::{c_int, c_void};
 use memlens_format::shared::{
-    COLLECTOR_ENV, HELLO_READS_TASKS, Header, Hello, SHARED_MAGIC, SHARED_VERSION, WELCOME_TASKS, Welcome,
+    COLLECTOR_ENV, HELLO_READS_TASKS, Head, Hello, SHARED_MAGIC, SHARED_VERSION, WELCOME_TASKS, Welcome,
 };
 
 /// How long the collector may take to answer. It sits in a poll loop; a longer silence means that it is stopped or dead.
@@ -25,7 +25,7 @@ impl Drop for Descriptor {
 }
 
 /// Asks the collector that the environment names, if any, for the shared file.
-pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Header)> {
+pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)> {
     let socket = open_socket()?;
     // SAFETY: neither call has preconditions.
     let (pid, adopter) = unsafe { (libc::getpid() as u32, libc::getppid() as u32) };

@@ -105,18 +105,18 @@ fn count_allocated<V: Layout>(writer: &Writer, here: CountedSite, size: u64) {
     }
 }
 
+/// Where there is a GIL: leaves the peak, if the heap was never larger than now, and returns what [`count_released`] asks for; `None` if that
+/// takes longer.
 #[inline(always)]
-fn leave_peak<V: Layout>(writer: &Writer) {
-    if V::HAS_GIL {
-        writer.lane.leave_peak_if_there();
-    }
+fn leave_peak<V: Layout>(writer: &Writer) -> Option<i64> {
+    if V::HAS_GIL { writer.lane.leave_peak_alone() } else { Some(0) }
 }
 
 /// Counts a release. Where there is a GIL the peak must have been left.
 #[inline(always)]
-fn count_released<V: Layout>(writer: &Writer, owner: u32, here: CountedSite, size: u64, temporary: bool) {
+fn count_released<V: Layout>(writer: &Writer, live: i64, owner: u32, here: CountedSite, size: u64, temporary: bool) {
     if V::HAS_GIL {
-        writer.lane.released_near(owner, here.counters, size, temporary);
+        writer.lane.released_near(live, owner, here.counters, size, temporary);
     } else {
         writer.lane.released(owner, here.site, size, 1, temporary, true);
     }
@@ -134,7 +134,7 @@ fn usual<V: Layout>(thread: &Thread, kind: Kind) -> Option<(&'static Writer, Cou
     // that called has found it open.
     unsafe {
         let writer = &*writer_of::<V>(thread);
-        let place = stack::usual_place::<V>(&thread.stack, writer, tstate, kind)?;
+        let place = stack::usual_place::<V>(&thread.stack, tstate, kind)?;
         #[cfg(feature = "check-stacks")]
         stack::check::usual_holds::<V>(&thread.stack, &mut *writer_of::<V>(thread));
         Some((writer, place))
@@ -390,12 +390,12 @@ pub fn released_usual<V: Layout>(thread: &mut Thread, address: usize) -> bool {
     thread.inside = IN_RECORDER;
     // In this order, so that little is kept from one to the next, and no register need be saved. (To leave a peak is right at any time.)
     if let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
-        && (!V::HAS_GIL || writer.lane.leave_peak_alone())
+        && let Some(live) = leave_peak::<V>(writer)
         && let Some(block) = LIVE.plain(address)
         && is_at_hand::<V>(writer, block.site())
     {
         let (owner, size) = (block.site(), block.take());
-        count_released::<V>(writer, owner, here, size, thread.last_allocation == address);
+        count_released::<V>(writer, live, owner, here, size, thread.last_allocation == address);
         return true;
     }
     false
@@ -455,9 +455,9 @@ fn released_block<V: Layout>(thread: &mut Thread, address: usize, taken: Taken) 
     if taken.is_plain()
         && let Some((writer, here)) = usual::<V>(thread, Kind::RELEASE)
         && is_at_hand::<V>(writer, taken.site())
+        && let Some(live) = leave_peak::<V>(writer)
     {
-        leave_peak::<V>(writer);
-        return count_released::<V>(writer, taken.site(), here, taken.size(), thread.last_allocation == address);
+        return count_released::<V>(writer, live, taken.site(), here, taken.size(), thread.last_allocation == address);
     }
     released_moved::<V>(thread, address, taken);
 }
@@ -474,9 +474,9 @@ fn released_anyhow<V: Layout>(thread: &mut Thread, address: usize, taken: Taken)
         && let Some((writer, site)) = with_gil::<V>(thread, Kind::RELEASE)
         && let Some(here) = writer.lane.counted(site)
         && is_at_hand::<V>(writer, taken.site())
+        && let Some(live) = leave_peak::<V>(writer)
     {
-        leave_peak::<V>(writer);
-        return count_released::<V>(writer, taken.site(), here, taken.size(), thread.last_allocation == address);
+        return count_released::<V>(writer, live, taken.site(), here, taken.size(), thread.last_allocation == address);
     }
     released_rare::<V>(thread, address, taken);
 }

@@ -7,7 +7,7 @@
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, c_long, c_void};
-use memlens_format::shared::Header;
+use memlens_format::shared::Head;
 use memlens_recorder::Memory;
 
 const PAGE: usize = 4096;
@@ -95,15 +95,15 @@ impl ProcessMemory {
     };
 
     /// Maps the head of the collector's file.
-    pub fn open(descriptor: i32, file_bytes: u64) -> Option<(Self, &'static Header)> {
-        let bytes = round_up(size_of::<Header>(), PAGE) + PIECE;
+    pub fn open(descriptor: i32, file_bytes: u64) -> Option<(Self, &'static Head)> {
+        let bytes = round_up(size_of::<Head>(), PAGE) + PIECE;
         if (file_bytes as usize) < bytes {
             return None;
         }
         let start = map(bytes, MAP_SHARED | MAP_NORESERVE, descriptor)?;
-        // SAFETY: the mapping is larger than a Header, whose fields are atomics, valid as they are; it stays mapped.
-        let header = unsafe { start.cast::<Header>().as_ref() };
-        let used = round_up(size_of::<Header>(), PAGE);
+        // SAFETY: the mapping is larger than a Head, whose fields are atomics, valid as they are; it stays mapped.
+        let head = unsafe { start.cast::<Head>().as_ref() };
+        let used = round_up(size_of::<Head>(), PAGE);
         let end = start.as_ptr().wrapping_add(bytes);
         let memory = Self {
             shared: Piece { next: start.as_ptr().wrapping_add(used), end },
@@ -111,11 +111,11 @@ impl ProcessMemory {
             last_page: end.wrapping_sub(PAGE),
             mapped_end: bytes as u64,
             file_bytes,
-            arena_next: &header.arena_next,
+            arena_next: &head.header.arena_next,
             ..Self::NONE
         };
-        header.arena_next.store(used as u64, Relaxed);
-        Some((memory, header))
+        head.header.arena_next.store(used as u64, Relaxed);
+        Some((memory, head))
     }
 
     /// A block that was given back, zeroed again.

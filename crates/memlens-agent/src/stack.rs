@@ -26,9 +26,9 @@ use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{NODE_ROOT, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{CodeFacts, LiveCode, RawText};
-use memlens_recorder::key_table::{Key, ParentMix};
+use memlens_recorder::key_table::Key;
 use memlens_recorder::live_table::LEAST_CODE_BYTES;
-use memlens_recorder::recent::CountedSite;
+use memlens_recorder::recent::{CountedSite, Row};
 
 /// [`Key::instruction`] where no Python frame is running.
 const NO_FRAME: u64 = 1;
@@ -79,9 +79,9 @@ struct Entry {
 /// The stack as it was at the last event.
 #[repr(C)]
 pub struct Stack {
-    /// The innermost frame, the node of its caller, and that node's part of a key's hash.
+    /// The innermost frame, the node of its caller, and the recent sites under that node of who writes in the usual case.
     top: *const c_void,
-    top_mix: ParentMix,
+    top_row: Row,
     top_parent: u32,
     length: u32,
     entries: *mut Entry,
@@ -94,7 +94,7 @@ pub struct Stack {
 impl Stack {
     const NONE: Self = Self {
         top: NOWHERE,
-        top_mix: ParentMix::of(NODE_ROOT),
+        top_row: Row::NONE,
         top_parent: NODE_ROOT,
         length: 0,
         entries: null_mut(),
@@ -191,17 +191,12 @@ impl Stack {
 
 /// The place of `kind` in the usual case: the same frame as at the last event, which has not left since, at a place that was used lately.
 ///
-/// Budget: five loads in two cache lines of the interpreter's, one of the recent sites; no store, no call, no multiplication.
+/// Budget: five loads in two cache lines of the interpreter's, one line of the recent sites; no store, no call, no multiplication.
 ///
 /// # Safety
 /// As [`site`], and the thread was found [open](agent::open_thread) at this event, so that no code object was released since the last one.
 #[inline(always)]
-pub unsafe fn usual_place<V: Layout>(
-    stack: &Stack,
-    writer: &Writer,
-    tstate: *const c_void,
-    kind: Kind,
-) -> Option<CountedSite> {
+pub unsafe fn usual_place<V: Layout>(stack: &Stack, tstate: *const c_void, kind: Kind) -> Option<CountedSite> {
     if !V::CAN_SEAL {
         return None;
     }
@@ -215,7 +210,7 @@ pub unsafe fn usual_place<V: Layout>(
         if seal_of::<V>(top, null()) != Seal::Running {
             return None;
         }
-        writer.recent.get(key, kind.0, stack.top_parent, stack.top_mix)
+        stack.top_row.get(key, kind.0)
     }
 }
 
@@ -274,15 +269,25 @@ fn site_at<V: Layout>(writer: &mut Writer, parent: u32, frame: *const c_void, ke
 #[inline(always)]
 unsafe fn site_of_known_frame<V: Layout>(stack: &Stack, writer: &mut Writer, key: u64, kind: Kind) -> Option<u32> {
     let place = Key { instruction: key, context: Key::context(stack.top_parent, kind.0) };
-    let Some(site) = writer.keys.get_mixed(place, stack.top_mix) else {
+    let Some(site) = writer.keys.get(place) else {
         return new_site::<V>(writer, stack.top_parent, stack.top, key, kind);
     };
     if kind != Kind::NODE
+        && writer.recent.is_some()
         && let Some(found) = writer.lane.counted(site)
     {
-        writer.recent.put(place, stack.top_mix, found);
+        // SAFETY: whose writer has recent sites, and is known to have left the stack so, writes in the usual case.
+        unsafe { stack.top_row.put(key, kind.0, found) };
     }
     Some(site)
+}
+
+/// The recent sites under a node, of who writes when everything is found as at the last event.
+#[inline(always)]
+fn usual_row<V: Layout>(writer: &Writer, parent: u32) -> Row {
+    // SAFETY: lane 0's writer is there as soon as anything is recorded, and where its recent sites lie never changes.
+    let recent = if V::HAS_GIL { unsafe { (&raw const (*agent::main_writer()).recent).read() } } else { writer.recent };
+    recent.map_or(Row::NONE, |recent| recent.row(parent))
 }
 
 #[inline(always)]
@@ -303,7 +308,7 @@ unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const 
     unsafe {
         if V::CAN_SEAL {
             if let Some(parent) = step::<V>(stack, writer, top) {
-                (stack.top, stack.top_parent, stack.top_mix) = (top, parent, ParentMix::of(parent));
+                (stack.top, stack.top_parent, stack.top_row) = (top, parent, usual_row::<V>(writer, parent));
                 return Some(parent);
             }
         } else if stack.top == top && stack.code_epoch == agent::code_epoch() {
@@ -316,7 +321,7 @@ unsafe fn follow<V: Layout>(stack: &mut Stack, writer: &mut Writer, top: *const 
     // SAFETY: the caller's promise.
     let parent = unsafe { catch_up::<V>(stack, writer, top) };
     match parent {
-        Some(node) => (stack.top, stack.top_parent, stack.top_mix) = (top, node, ParentMix::of(node)),
+        Some(node) => (stack.top, stack.top_parent, stack.top_row) = (top, node, usual_row::<V>(writer, node)),
         // A table is full: what is kept may be half of this and half of that.
         None => (stack.top, stack.length) = (NOWHERE, 0),
     }
@@ -630,7 +635,9 @@ pub fn refresh_keys(writer: &mut Writer) -> bool {
 #[inline(never)]
 fn forget_keys(writer: &mut Writer, epoch: u32) -> bool {
     writer.keys.clear();
-    writer.recent.clear();
+    if let Some(recent) = &mut writer.recent {
+        recent.clear();
+    }
     writer.code_epoch = epoch;
     if writer.is_main {
         agent::with_cold(|cold| cold.live_codes.forget_keys());
@@ -756,7 +763,9 @@ pub fn forget_code(address: usize) {
         let writer = unsafe { &mut *agent::main_writer() };
         let is_current = writer.code_epoch == agent::code_epoch();
         cold.live_codes.remove(address, Some(&mut writer.keys));
-        writer.recent.clear();
+        if let Some(recent) = &mut writer.recent {
+            recent.clear();
+        }
         agent::advance_code_epoch();
         if is_current {
             writer.code_epoch = agent::code_epoch();

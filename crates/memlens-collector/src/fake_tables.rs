@@ -133,7 +133,11 @@ impl FakeTables {
         put(offset_of!(Counters, temporary_count), &figures.temporary.0.to_ne_bytes());
         put(offset_of!(Counters, temporary_bytes), &figures.temporary.1.to_ne_bytes());
         self.file.write_all_at(&bytes, at).unwrap();
-        let live = lane + offset_of!(Lane, live_bytes) as u64;
+        let is_main = lane == self.get_u64(offset_of!(Header, lanes) as u64);
+        let live = match is_main {
+            true => offset_of!(Header, main_live_bytes) as u64,
+            false => lane + offset_of!(Lane, live_bytes) as u64,
+        };
         self.put_u64(live, self.get_u64(live).wrapping_add(figures.live.1.cast_unsigned()));
     }
 

@@ -66,10 +66,11 @@ pub enum Peak {
 impl Peak {
     /// Where the peak of `view` lies, and how high it is. Exact once the process has ended.
     pub fn of(view: &SharedView) -> (Self, i64) {
+        let header = view.header();
+        let main = header.main_live_bytes.load(Relaxed);
         let lanes = view.lanes();
         let live_bytes =
-            lanes.iter().flatten().fold(0i64, |sum, lane| sum.saturating_add(lane.live_bytes.load(Relaxed)));
-        let header = view.header();
+            lanes.iter().flatten().fold(main, |sum, lane| sum.saturating_add(lane.live_bytes.load(Relaxed)));
         let left_bytes = header.peak_bytes.load(Relaxed);
         if live_bytes >= left_bytes {
             return (Self::Now, live_bytes);

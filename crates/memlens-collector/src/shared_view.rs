@@ -133,9 +133,7 @@ impl SharedView {
     /// Live heap now, over all lanes; while the program runs, up to 4 KiB a lane behind.
     pub fn live_bytes(&self) -> i64 {
         let header = self.header();
-        let first: Option<&Lane> = self.at(&header.lanes[0]);
-        let first_bytes = first.map_or(0, |lane| lane.live_bytes.load(Relaxed));
-        first_bytes.saturating_add(header.others_bytes.load(Relaxed))
+        header.main_live_bytes.load(Relaxed).saturating_add(header.others_bytes.load(Relaxed))
     }
 
     fn at<T: Record>(&self, offset: &AtomicU64) -> Option<&T> {

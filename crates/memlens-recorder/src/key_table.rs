@@ -28,35 +28,13 @@ impl Key {
         (self.context >> 24) as u8
     }
 
-    #[inline(always)]
-    fn hash(self) -> u64 {
-        Self::hash_mixed(self.instruction, self.kind(), ParentMix::of(self.context & 0x00ff_ffff))
-    }
-
     /// Every bit of the key reaches the upper half of the last product, which is what is used: the same instruction under many parents,
     /// and many instructions under one, must not gather in runs. The kind is mostly known when this is compiled.
     #[inline(always)]
-    fn hash_mixed(instruction: u64, kind: u8, parent: ParentMix) -> u64 {
-        let kind = u64::from(u32::from(kind).wrapping_mul(0x9E37_79B1) >> 1);
-        (instruction.wrapping_add(kind) ^ parent.0).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
-    }
-}
-
-/// A parent's part of the hash, for those that ask under one parent many times.
-#[derive(Clone, Copy, Debug)]
-pub struct ParentMix(u64);
-
-impl ParentMix {
-    /// Of a node, below 2^24.
-    #[inline(always)]
-    pub const fn of(parent: u32) -> Self {
-        Self((parent as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    /// Differs in its lowest bits for parents that were met one after the other.
-    #[inline(always)]
-    pub const fn low(self) -> u64 {
-        self.0
+    fn hash(self) -> u64 {
+        let kind = u64::from(u32::from(self.kind()).wrapping_mul(0x9E37_79B1) >> 1);
+        let parent = u64::from(self.context & 0x00ff_ffff).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (self.instruction.wrapping_add(kind) ^ parent).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
     }
 }
 
@@ -93,12 +71,6 @@ impl KeyTable {
     #[inline(always)]
     pub fn get(&self, key: Key) -> Option<u32> {
         self.find(key, key.hash())
-    }
-
-    /// [`KeyTable::get`] where the parent's mix is known.
-    #[inline(always)]
-    pub fn get_mixed(&self, key: Key, mix: ParentMix) -> Option<u32> {
-        self.find(key, Key::hash_mixed(key.instruction, key.kind(), mix))
     }
 
     #[inline(always)]

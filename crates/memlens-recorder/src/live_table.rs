@@ -15,7 +15,7 @@
 //! are kept in the side table, a small hash table under a lock. So are large blocks where nothing small lives: a leaf is address space, and a
 //! program that holds arrays would meet a limit on that (`ulimit -v`) a fifth earlier if each had a leaf of its own.
 //!
-//! Two levels: 2^21 pointers in place (of which the kernel gives only the pages that are touched) → leaves of 2^22 words for 64 MiB of
+//! Two levels: some 2^21 pointers in place (of which the kernel gives only the pages that are touched) → leaves of 2^22 words for 64 MiB of
 //! addresses each, made on demand and as sparse. No hashing, no growth pauses; dense small objects cost a quarter of their size, large
 //! blocks nearly nothing.
 use crate::memory::{Memory, give_back_array, private_array};
@@ -26,7 +26,9 @@ use memlens_format::shared::{SITE_CHUNKS, SITES_PER_CHUNK};
 
 const GRANULE_BITS: u32 = 4;
 const LEAF_BITS: u32 = 22;
-const LEAVES: usize = 1 << (47 - GRANULE_BITS - LEAF_BITS);
+/// All of the user's half but the last 64 MiB, where the first stack begins and no heap lies: to hold an index against a number that is no power of
+/// two takes one instruction, against one that is a shift and a copy as well.
+const LEAVES: usize = (1 << (47 - GRANULE_BITS - LEAF_BITS)) - 1;
 const LEAF_WORDS: usize = 1 << LEAF_BITS;
 /// Leaves that [`LiveTable::clear`] need not look for: of a heap that spans 64 GiB.
 const NOTED_LEAVES: usize = 1 << 10;

@@ -60,12 +60,18 @@ pub(crate) mod test_memory {
         pub next_offset: u64,
     }
 
-    // SAFETY: alloc_zeroed gives fresh zeroed memory, aligned to 64 bytes, and nothing frees it.
+    const PAGE: usize = 4096;
+
+    // SAFETY: alloc_zeroed gives fresh zeroed memory, in which there is room for the way to a page's beginning, and nothing frees it.
     unsafe impl Memory for Heap {
         fn private(&mut self, bytes: usize) -> Option<NonNull<u8>> {
-            let layout = Layout::from_size_align(bytes.max(1), 64).ok()?;
-            // SAFETY: the layout has a size of at least 1.
-            NonNull::new(unsafe { alloc_zeroed(layout) })
+            // Without an alignment of its own, for which all of it would be written.
+            let layout = Layout::from_size_align(bytes.max(1) + PAGE, 8).ok()?;
+            // SAFETY: the layout has a size, and what is skipped is less than a page.
+            unsafe {
+                let start = NonNull::new(alloc_zeroed(layout))?;
+                Some(start.add(start.align_offset(PAGE)))
+            }
         }
 
         fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {

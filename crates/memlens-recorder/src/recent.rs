@@ -2,21 +2,30 @@
 //!
 //! Most events come from a handful of places. For them the cache saves the hash, a probe into a table that need not be in L1, and
 //! the way from the site to its counters. What it holds is true as long as the key table's entry is: it is cleared when one is removed.
-use crate::key_table::{Key, ParentMix};
 use crate::memory::{Memory, private_array};
 use core::ptr::NonNull;
-use memlens_format::shared::Counters;
+use memlens_format::Allocator;
+use memlens_format::shared::{Counters, NODE_CHUNKS, NODES_PER_CHUNK, SITE_KIND_RELEASE};
 
-/// Slots of a table; 32 bytes each.
-const SLOTS: usize = 64;
+/// An instruction's lowest bits, but for the very lowest, which is 0, choose one of so many slots ...
+const INSTRUCTION_BITS: u32 = 6;
+/// ... behind the one that the parent's lowest bits choose.
+const PARENT_BITS: u32 = 5;
+/// Slots of a table.
+const SLOTS: usize = (1 << INSTRUCTION_BITS) + (1 << PARENT_BITS);
 /// One for releases, three for allocations: what one instruction allocates first and what it allocates then must not meet.
 const TABLES: usize = 4;
 
-const SLOT_BITS: u32 = size_of::<Slot>().trailing_zeros();
-const _: () = assert!(size_of::<Slot>() == 1 << SLOT_BITS);
+/// Bits of a user's address.
+const ADDRESS_BITS: u32 = 47;
+// What the place of a slot does not tell of the parent stands in a key where an instruction has no bits: the lowest, and those above an address.
+const NODE_BITS: u32 = (NODE_CHUNKS * NODES_PER_CHUNK).trailing_zeros();
+const _: () = assert!(NODE_BITS - PARENT_BITS - 1 <= u64::BITS - ADDRESS_BITS);
 
-/// Kinds of release sites begin here.
-const FIRST_RELEASE_KIND: u8 = 0x80;
+/// A kind of the mem domain, of the object domain, and of releases; see [`crate::recent::Row::get`].
+const MEM: u8 = Allocator::Pymem as u8 + 1;
+const OBJECT: u8 = Allocator::Pyobject as u8 + 1;
+const RELEASE: u8 = SITE_KIND_RELEASE as u8;
 
 /// A site, and where its figures are kept.
 #[derive(Clone, Copy)]
@@ -30,13 +39,15 @@ pub struct CountedSite {
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 struct Slot {
-    instruction: u64,
-    context: u32,
-    site: u32,
+    /// [`Row::key`].
+    key: u64,
     counters: Option<&'static Counters>,
+    site: u32,
+    kind: u32,
 }
 
 /// The cache.
+#[derive(Clone, Copy)]
 pub struct RecentSites {
     slots: NonNull<Slot>,
 }
@@ -48,35 +59,12 @@ impl RecentSites {
         Some(Self { slots: unsafe { private_array(memory, TABLES * SLOTS)? } })
     }
 
-    /// Instructions are two bytes at least, and neighbours under one parent must not meet: so the bits above the lowest choose the slot. They are
-    /// taken where they make an offset in bytes.
+    /// The part of it for places under one parent (a node). It stays right as long as the cache is there, whatever is remembered or forgotten.
     #[inline(always)]
-    fn slot(&self, instruction: u64, kind: u8, mix: ParentMix) -> NonNull<Slot> {
-        let table = if kind >= FIRST_RELEASE_KIND { 0 } else { 1 + usize::from(kind) % (TABLES - 1) };
-        let offset = (instruction << (SLOT_BITS - 1) ^ mix.low()) as usize & ((SLOTS - 1) << SLOT_BITS);
-        // SAFETY: there are so many tables of so many slots, and the offset is that of a slot.
-        unsafe { self.slots.add(table * SLOTS).byte_add(offset) }
-    }
-
-    /// Budget: one cache line, two compares.
-    #[inline(always)]
-    pub fn get(&self, instruction: u64, kind: u8, parent: u32, mix: ParentMix) -> Option<CountedSite> {
-        // SAFETY: one of the slots.
-        let slot = unsafe { self.slot(instruction, kind, mix).as_ref() };
-        if slot.instruction != instruction || slot.context != Key::context(parent, kind) {
-            return None;
-        }
-        // SAFETY: an instruction is never 0, and whoever writes another writes the counters as well.
-        Some(CountedSite { site: slot.site, counters: unsafe { slot.counters.unwrap_unchecked() } })
-    }
-
-    /// Remembers a site.
-    #[inline(always)]
-    pub fn put(&mut self, key: Key, mix: ParentMix, found: CountedSite) {
-        let (site, counters) = (found.site, Some(found.counters));
-        let slot = Slot { instruction: key.instruction, context: key.context, site, counters };
-        // SAFETY: one of the slots, which are held exclusively.
-        unsafe { self.slot(key.instruction, key.kind(), mix).write(slot) };
+    pub fn row(&self, parent: u32) -> Row {
+        let (low, high) = (parent & ((1 << PARENT_BITS) - 1), u64::from(parent >> PARENT_BITS));
+        // SAFETY: a table has more slots than that.
+        Row { first: unsafe { self.slots.add(low as usize) }, parent: high >> 1 << ADDRESS_BITS | high & 1 }
     }
 
     /// Forgets everything.
@@ -86,6 +74,90 @@ impl RecentSites {
     }
 }
 
+/// The slots for places under one parent.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Slot 0 of table 0.
+    first: NonNull<Slot>,
+    /// What `first` does not tell of the parent, where [`Row::key`] wants it.
+    parent: u64,
+}
+
+impl Row {
+    /// None at all: neither to be asked nor to be written.
+    pub const NONE: Self = Self { first: NonNull::dangling(), parent: 0 };
+
+    /// Different for all instructions that can meet in a slot: an instruction is an address of two bytes or more. (Together with the kind, in a
+    /// table that has several.)
+    #[inline(always)]
+    fn key(self, instruction: u64) -> u64 {
+        instruction ^ self.parent
+    }
+
+    /// The instruction's bits are taken where they make an offset in bytes.
+    #[inline(always)]
+    fn slot(self, instruction: u64, kind: u8) -> NonNull<Slot> {
+        const SLOT_BITS: u32 = size_of::<Slot>().trailing_zeros();
+        const MASK: usize = ((1 << INSTRUCTION_BITS) - 1) << SLOT_BITS;
+        let offset = (instruction << (SLOT_BITS - 1)) as usize & MASK;
+        // SAFETY: the last slot that a row can begin at has so many behind it in each table.
+        unsafe { self.first.byte_add(offset).add(table_of(kind) * SLOTS) }
+    }
+
+    /// The site of `kind` at the instruction, if it was used lately.
+    ///
+    /// Budget: one cache line, one compare.
+    ///
+    /// # Safety
+    /// The row must be one of a cache that is still there. (An `instruction` that is no address of a user's, or an odd one, may get another's answer.)
+    #[inline(always)]
+    pub unsafe fn get(self, instruction: u64, kind: u8) -> Option<CountedSite> {
+        // SAFETY: the caller's promise.
+        let slot = unsafe { self.slot(instruction, kind).as_ref() };
+        if slot.key != self.key(instruction) || has_several_kinds(kind) && slot.kind != u32::from(kind) {
+            return None;
+        }
+        // SAFETY: an instruction is never 0, and whoever writes another key writes the counters as well.
+        Some(CountedSite { site: slot.site, counters: unsafe { slot.counters.unwrap_unchecked() } })
+    }
+
+    /// Remembers a site.
+    ///
+    /// # Safety
+    /// As [`Row::get`]; and the caller is the one who may write the lane.
+    #[inline(always)]
+    pub unsafe fn put(self, instruction: u64, kind: u8, found: CountedSite) {
+        let is_address = instruction & 1 == 0 && instruction >> ADDRESS_BITS == 0;
+        if is_address {
+            let (site, counters, kind_word) = (found.site, Some(found.counters), u32::from(kind));
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.slot(instruction, kind).write(Slot {
+                    key: self.key(instruction),
+                    counters,
+                    site,
+                    kind: kind_word,
+                });
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn table_of(kind: u8) -> usize {
+    match kind {
+        RELEASE => 0,
+        OBJECT => 1,
+        MEM => 2,
+        _ => 3,
+    }
+}
+
+#[inline(always)]
+fn has_several_kinds(kind: u8) -> bool {
+    table_of(kind) == 3
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -93,6 +165,7 @@ mod tests {
     use crate::memory::test_memory::Heap;
     use std::boxed::Box;
     use std::collections::HashMap;
+    use std::vec::Vec;
 
     fn counters(count: u64) -> &'static Counters {
         // SAFETY: a Counters of zeros is an empty one.
@@ -101,35 +174,79 @@ mod tests {
         Box::leak(counters)
     }
 
-    /// What it knows is what was put in last under the very same key, or nothing.
+    fn next(state: &mut u64) -> usize {
+        *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*state >> 33) as usize
+    }
+
+    /// What it knows is what was put in last at the very same place, or nothing: also of parents and instructions that differ only in what a
+    /// slot's place tells, only in what its key tells, or in both so that one could make up for the other.
     #[test]
-    fn never_answers_for_another_key() {
+    fn never_answers_for_another_place() {
+        let parents: Vec<u32> =
+            (0..10).chain([32, 33, 64, 96, 97, 1 << 10, 1 << 21, (1 << 21) + 32, (1 << 22) - 1]).collect();
+        let codes = [0x5555_0000_1000u64, 0x5555_0000_1040, 0x5555_0000_1080, 0x5555_1000_1000, 2, 1 << 46];
+        let kinds = [OBJECT, MEM, RELEASE, 1, 2, 0xfe];
         let mut recent = RecentSites::new(&mut Heap { next_offset: 0 }).unwrap();
         let mut model = HashMap::new();
-        let all: std::vec::Vec<_> = (0..100).map(counters).collect();
+        let all: Vec<_> = (0..100).map(counters).collect();
         let (mut state, mut hits) = (7u64, 0);
-        for _ in 0..100_000 {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let (parent, kind) = ((state >> 40) as u32 % 50, [14, 15, 0xff, 0xfe][(state >> 50) as usize % 4]);
-            let key = Key { instruction: 1 + (state >> 20) % 500, context: Key::context(parent, kind) };
-            let mix = ParentMix::of(parent);
-            match recent.get(key.instruction, kind, parent, mix) {
+        for step in 0..400_000 {
+            let parent = parents[next(&mut state) % parents.len()];
+            let instruction = codes[next(&mut state) % codes.len()] + 2 * (next(&mut state) % 3) as u64;
+            let kind = kinds[next(&mut state) % kinds.len()];
+            let (row, place) = (recent.row(parent), (instruction, kind, parent));
+            // SAFETY: the cache is there, and nobody else writes it.
+            match unsafe { row.get(instruction, kind) } {
                 Some(found) => {
                     hits += 1;
-                    assert_eq!(Some(&found.site), model.get(&(key.instruction, key.context)));
+                    assert_eq!(Some(&found.site), model.get(&place));
                     assert_eq!(u64::from(found.site), found.counters.live_count() as u64);
                 }
                 None => {
-                    let site = (state >> 33) as u32 % 100;
-                    recent.put(key, mix, CountedSite { site, counters: all[site as usize] });
-                    model.insert((key.instruction, key.context), site);
+                    let site = next(&mut state) % 100;
+                    // SAFETY: as above.
+                    unsafe { row.put(instruction, kind, CountedSite { site: site as u32, counters: all[site] }) };
+                    model.insert(place, site as u32);
                 }
             }
-            if state % 5000 == 0 {
+            if step % 5000 == 0 {
                 recent.clear();
                 model.clear();
             }
         }
-        assert!(hits > 100, "{hits}");
+        assert!(hits > 10_000, "{hits}");
+    }
+
+    /// A neighbour under the same parent does not displace what is there, as far as the slots go; nor does another kind of its own table.
+    #[test]
+    fn what_a_loop_needs_stays() {
+        let recent = RecentSites::new(&mut Heap { next_offset: 0 }).unwrap();
+        let (row, code) = (recent.row(77), 0x7fff_1234_5678u64);
+        let places = || (0..64).flat_map(|index| [OBJECT, MEM, RELEASE, 1].map(|kind| (code + 2 * index, kind)));
+        let counters = counters(1);
+        for (site, (instruction, kind)) in places().enumerate() {
+            // SAFETY: the cache is there, and nobody else writes it.
+            unsafe { row.put(instruction, kind, CountedSite { site: site as u32, counters }) };
+        }
+        for (site, (instruction, kind)) in places().enumerate() {
+            // SAFETY: as above.
+            let found = unsafe { row.get(instruction, kind) };
+            assert_eq!(found.map(|found| found.site), Some(site as u32));
+        }
+    }
+
+    /// What is no address of an instruction is not remembered: it could pass for one under another parent.
+    #[test]
+    fn what_is_no_instruction_is_not_remembered() {
+        let recent = RecentSites::new(&mut Heap { next_offset: 0 }).unwrap();
+        let counters = counters(1);
+        for instruction in [1, 0x5555_0000_1001, 1 << 47, 1 << 63] {
+            // SAFETY: the cache is there, and nobody else writes it.
+            unsafe {
+                recent.row(5).put(instruction, OBJECT, CountedSite { site: 1, counters });
+                assert!(recent.row(5).get(instruction, OBJECT).is_none());
+            }
+        }
     }
 }
