@@ -200,7 +200,8 @@ pub unsafe fn usual_place<V: Layout>(stack: &Stack, tstate: *const c_void, kind:
     if !V::CAN_SEAL {
         return None;
     }
-    // SAFETY: the caller's promise; equal to the innermost frame, `top` is one.
+    // SAFETY: the caller's promise; equal to the innermost frame, `top` is one. Versions that can seal name an instruction by its address; its row is of the
+    // cache of who writes now (`usual_row`), which stays as long as the stack.
     unsafe {
         if V::current_frame(tstate) != stack.top {
             return None;

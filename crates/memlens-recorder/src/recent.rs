@@ -22,7 +22,7 @@ const ADDRESS_BITS: u32 = 47;
 const NODE_BITS: u32 = (NODE_CHUNKS * NODES_PER_CHUNK).trailing_zeros();
 const _: () = assert!(NODE_BITS - PARENT_BITS - 1 <= u64::BITS - ADDRESS_BITS);
 
-/// A kind of the mem domain, of the object domain, and of releases; see [`crate::recent::Row::get`].
+/// The kinds that have a table of their own: blocks of the mem and of the object domain, and releases.
 const MEM: u8 = Allocator::Pymem as u8 + 1;
 const OBJECT: u8 = Allocator::Pyobject as u8 + 1;
 const RELEASE: u8 = SITE_KIND_RELEASE as u8;
@@ -109,7 +109,7 @@ impl Row {
     /// Budget: one cache line, one compare.
     ///
     /// # Safety
-    /// The row must be one of a cache that is still there. (An `instruction` that is no address of a user's, or an odd one, may get another's answer.)
+    /// The row must be one of a cache that is still there, and `instruction` an address of a user's, even and not null.
     #[inline(always)]
     pub unsafe fn get(self, instruction: u64, kind: u8) -> Option<CountedSite> {
         // SAFETY: the caller's promise.
@@ -124,21 +124,16 @@ impl Row {
     /// Remembers a site.
     ///
     /// # Safety
-    /// As [`Row::get`]; and the caller is the one who may write the lane.
+    /// The row must be one of a cache that is still there, and the caller the one who may write the lane. (What cannot be asked for with
+    /// [`Row::get`] is not remembered.)
     #[inline(always)]
     pub unsafe fn put(self, instruction: u64, kind: u8, found: CountedSite) {
         let is_address = instruction & 1 == 0 && instruction >> ADDRESS_BITS == 0;
         if is_address {
-            let (site, counters, kind_word) = (found.site, Some(found.counters), u32::from(kind));
+            let (key, counters) = (self.key(instruction), Some(found.counters));
+            let slot = Slot { key, counters, site: found.site, kind: u32::from(kind) };
             // SAFETY: the caller's promise.
-            unsafe {
-                self.slot(instruction, kind).write(Slot {
-                    key: self.key(instruction),
-                    counters,
-                    site,
-                    kind: kind_word,
-                });
-            }
+            unsafe { self.slot(instruction, kind).write(slot) };
         }
     }
 }
@@ -236,16 +231,18 @@ mod tests {
         }
     }
 
-    /// What is no address of an instruction is not remembered: it could pass for one under another parent.
+    /// What is no address of an instruction is not remembered: it would pass for one under another parent.
     #[test]
     fn what_is_no_instruction_is_not_remembered() {
         let recent = RecentSites::new(&mut Heap { next_offset: 0 }).unwrap();
-        let counters = counters(1);
-        for instruction in [1, 0x5555_0000_1001, 1 << 47, 1 << 63] {
+        let (instruction, found) = (0x5555_0000_1000u64, CountedSite { site: 1, counters: counters(1) });
+        for (strange, other_parent) in [(instruction + 1, 5 + 32), (instruction | 1 << 47, 5 + 64)] {
             // SAFETY: the cache is there, and nobody else writes it.
             unsafe {
-                recent.row(5).put(instruction, OBJECT, CountedSite { site: 1, counters });
-                assert!(recent.row(5).get(instruction, OBJECT).is_none());
+                recent.row(5).put(strange, OBJECT, found);
+                assert!(recent.row(other_parent).get(instruction, OBJECT).is_none());
+                recent.row(5).put(instruction, OBJECT, found);
+                assert!(recent.row(5).get(instruction, OBJECT).is_some());
             }
         }
     }
