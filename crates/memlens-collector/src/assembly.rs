@@ -18,17 +18,22 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Stands for "no site" in a [`SiteMap`], and for "no node".
 const NONE: u32 = u32::MAX;
 
-/// By the agent's number of a site, the index in [`Assembler::sites`], or [`NONE`].
-type SiteMap = Vec<u32>;
-
 /// Collects what the processes' tables hold. A process is known by the index of its session.
 pub struct Assembler {
     strings: Interner<String>,
     frames: Interner<Frame>,
     nodes: NodeTable,
+    parts: Vec<Part>,
+}
+
+/// What one session has by itself. Each has arrays of its own, of just their size: one array of all sessions' sites would be copied
+/// each time that it grows, and take up to three times its size while processes come and go.
+struct Part {
+    session: u32,
     sites: Vec<Site>,
     releases: Vec<Release>,
-    site_maps: FxHashMap<u32, SiteMap>,
+    /// By the agent's number of a site, the index in `sites`, or [`NONE`].
+    site_map: Vec<u32>,
 }
 
 /// The finished tables of a capture.
@@ -82,14 +87,7 @@ struct RawSite {
 impl Assembler {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self {
-            strings: Interner::new(),
-            frames: Interner::new(),
-            nodes: NodeTable::default(),
-            sites: Vec::new(),
-            releases: Vec::new(),
-            site_maps: FxHashMap::default(),
-        }
+        Self { strings: Interner::new(), frames: Interner::new(), nodes: NodeTable::default(), parts: Vec::new() }
     }
 
     /// Adds all that `view` holds as of session `session`, with peak figures by `peak`. Returns how many references in the
@@ -98,8 +96,7 @@ impl Assembler {
         let mut damage = 0;
         let raw_sites = read_sites(view, peak, &mut damage);
         let nodes = self.add_nodes(view, &raw_sites, &mut damage);
-        let site_map = self.add_sites(session, view, peak, &raw_sites, &nodes);
-        self.site_maps.insert(session, site_map);
+        self.parts.push(Part::new(session, view, peak, &raw_sites, &nodes));
         damage
     }
 
@@ -137,19 +134,40 @@ impl Assembler {
         map
     }
 
-    fn add_sites(
-        &mut self,
-        process: u32,
-        view: &SharedView,
-        peak: Peak,
-        raw_sites: &[RawSite],
-        nodes: &NodeMap,
-    ) -> SiteMap {
-        let mut site_map = vec![NONE; raw_sites.last().map_or(0, |raw| raw.index as usize + 1)];
-        let mut slots = Slots { nodes, by_key: FxHashMap::default() };
+    /// The tables. `process_of_session` gives the index of the process in the capture, `None` for a session that is left
+    /// out.
+    pub fn finish(self, slices: Vec<RawSlice>, process_of_session: &[Option<u32>]) -> Tables {
+        let (mut sites, mut releases) = (Vec::new(), Vec::new());
+        let mut site_maps = FxHashMap::default();
+        for part in self.parts {
+            let Some(process) = process_of_session.get(part.session as usize).copied().flatten() else {
+                continue;
+            };
+            site_maps.insert(part.session, (sites.len() as u32, part.site_map));
+            append(&mut sites, part.sites, |site| site.process = process);
+            append(&mut releases, part.releases, |release| release.process = process);
+        }
+        Tables {
+            strings: self.strings.into_values(),
+            frames: self.frames.into_values(),
+            nodes: self.nodes.into_nodes(),
+            sites,
+            releases,
+            slices: resolve_slices(slices, &site_maps),
+        }
+    }
+}
+
+impl Part {
+    fn new(session: u32, view: &SharedView, peak: Peak, raw_sites: &[RawSite], nodes: &NodeMap) -> Self {
         let (release_count, site_count) = count_kinds(raw_sites);
-        self.sites.reserve(site_count);
-        self.releases.reserve(release_count);
+        let mut part = Self {
+            session,
+            sites: Vec::with_capacity(site_count),
+            releases: Vec::with_capacity(release_count),
+            site_map: vec![NONE; raw_sites.last().map_or(0, |raw| raw.index as usize + 1)],
+        };
+        let mut slots = Slots { nodes, by_key: FxHashMap::default() };
         let lanes = readable_lanes(view, &mut 0);
         let mut totals = [SiteTotals::default(); SITES_PER_CHUNK];
         for raw_sites in raw_sites.chunk_by(|a, b| a.chunk() == b.chunk()) {
@@ -157,67 +175,43 @@ impl Assembler {
             chunk_totals(view, &lanes, first.chunk(), peak, &mut totals[..=last.place()]);
             for raw in raw_sites {
                 let node = nodes.nodes.get(raw.node as usize).copied().unwrap_or(NONE);
-                if let Some(index) = self.add_site(process, raw, node, &totals[raw.place()], &mut slots) {
-                    site_map[raw.index as usize] = index;
-                }
+                part.add_site(raw, node, &totals[raw.place()], &mut slots);
             }
         }
-        site_map
+        part.sites.shrink_to_fit();
+        part.releases.shrink_to_fit();
+        part
     }
 
-    /// Adds one site or release; the index of a site.
-    fn add_site(
-        &mut self,
-        process: u32,
-        raw: &RawSite,
-        node: u32,
-        totals: &SiteTotals,
-        slots: &mut Slots<'_>,
-    ) -> Option<u32> {
+    /// Adds one site or release.
+    fn add_site(&mut self, raw: &RawSite, node: u32, totals: &SiteTotals, slots: &mut Slots<'_>) {
         if is_release(raw.kind) {
             let index = slots.find(node, raw.kind, self.releases.len());
             if index == self.releases.len() {
-                self.releases.push(empty_release(process, node, raw.kind));
+                self.releases.push(empty_release(self.session, node, raw.kind));
             }
             add_to_release(&mut self.releases[index], totals);
-            return None;
+            return;
         }
-        let allocator = raw.allocator()?;
+        let Some(allocator) = raw.allocator() else { return };
         let index = slots.find(node, raw.kind, self.sites.len());
         if index == self.sites.len() {
-            self.sites.push(empty_site(process, node, allocator));
+            self.sites.push(empty_site(self.session, node, allocator));
         }
         add_to_site(&mut self.sites[index], totals);
-        Some(index as u32)
+        self.site_map[raw.index as usize] = index as u32;
     }
+}
 
-    /// The tables. `process_of_session` gives the index of the process in the capture, `None` for a session that is left
-    /// out.
-    pub fn finish(self, slices: Vec<RawSlice>, process_of_session: &[Option<u32>]) -> Tables {
-        let process_of = |session: u32| process_of_session.get(session as usize).copied().flatten();
-        let mut sites = self.sites;
-        let mut new_index = Vec::with_capacity(sites.len());
-        let mut kept_count = 0;
-        sites.retain_mut(|site| {
-            let process = process_of(site.process);
-            new_index.push(if process.is_some() { kept_count } else { NONE });
-            kept_count += u32::from(process.is_some());
-            site.process = process.unwrap_or(site.process);
-            process.is_some()
-        });
-        let keep_release = |release: Release| {
-            let process = process_of(release.process)?;
-            Some(Release { process, ..release })
-        };
-        Tables {
-            strings: self.strings.into_values(),
-            frames: self.frames.into_values(),
-            nodes: self.nodes.into_nodes(),
-            sites,
-            releases: self.releases.into_iter().filter_map(keep_release).collect(),
-            slices: resolve_slices(slices, &self.site_maps, &new_index),
-        }
+/// Moves `more` behind `all`, each changed by `change`. The first are not copied: most recordings are of one process.
+fn append<T>(all: &mut Vec<T>, more: Vec<T>, change: impl FnMut(&mut T)) {
+    let known = all.len();
+    if known == 0 {
+        *all = more;
+    } else {
+        all.extend(more);
     }
+    all[known..].iter_mut().for_each(change);
 }
 
 /// A node of the shared tables, with a parent that is known to stand before it.
@@ -376,11 +370,12 @@ fn add_to_release(release: &mut Release, totals: &SiteTotals) {
     release.bytes = release.bytes.saturating_add(totals.bytes);
 }
 
-fn resolve_slices(slices: Vec<RawSlice>, site_maps: &FxHashMap<u32, SiteMap>, new_index: &[u32]) -> Vec<Slice> {
+/// `site_maps` has, by session, where its sites begin, and for each number of the agent which of them it is.
+fn resolve_slices(slices: Vec<RawSlice>, site_maps: &FxHashMap<u32, (u32, Vec<u32>)>) -> Vec<Slice> {
     let site_of = |session: u32, site: u32| {
-        let merged = *site_maps.get(&session)?.get(site as usize)?;
-        let index = *new_index.get(merged as usize)?;
-        (index != NONE).then_some(SiteId(index))
+        let (first, site_map) = site_maps.get(&session)?;
+        let index = *site_map.get(site as usize)?;
+        (index != NONE).then(|| SiteId(first + index))
     };
     let resolve = |slice: RawSlice| {
         let mut changes: Vec<Change> = Vec::with_capacity(slice.changes.len());

@@ -70,10 +70,11 @@ impl SliceLog {
 
     /// Adds what changed since the latest slice; `changes` in order of session and site. A slice in which nothing changed
     /// is left out; slices that come faster than the interval (each process that ends brings one) become one.
-    pub fn push(&mut self, time_ns: u64, changes: Vec<RawChange>) {
+    pub fn push(&mut self, time_ns: u64, mut changes: Vec<RawChange>) {
         if changes.is_empty() {
             return;
         }
+        changes.shrink_to_fit();
         let slice = RawSlice { time_ns, changes };
         let since_latest = Duration::from_nanos(time_ns.saturating_sub(self.latest_start_ns));
         match self.slices.pop_if(|_| since_latest < self.interval / 2) {
@@ -112,17 +113,22 @@ impl SliceLog {
     }
 }
 
+/// Both as one. The changes of each are in order, and so one pass makes them one array of just its size: this log is most of what a long
+/// recording of many processes holds.
 fn merge(earlier: RawSlice, later: RawSlice) -> RawSlice {
-    let mut changes = earlier.changes;
-    changes.extend(later.changes);
-    changes.sort_by_key(RawChange::key);
-    changes.dedup_by(|next, kept| {
-        let same = next.key() == kept.key();
-        if same {
-            kept.add(next);
+    let mut changes: Vec<RawChange> = Vec::with_capacity(earlier.changes.len() + later.changes.len());
+    let mut rest = later.changes.into_iter().peekable();
+    for mut change in earlier.changes {
+        while let Some(new) = rest.next_if(|new| new.key() < change.key()) {
+            changes.push(new);
         }
-        same
-    });
+        if let Some(same) = rest.next_if(|new| new.key() == change.key()) {
+            change.add(&same);
+        }
+        changes.push(change);
+    }
+    changes.extend(rest);
+    changes.shrink_to_fit();
     RawSlice { time_ns: later.time_ns, changes }
 }
 
@@ -143,6 +149,7 @@ mod tests {
         let slices = log.into_slices();
         assert!(slices.len() <= MAX_SLICES);
         assert!(slices.is_sorted_by_key(|slice| slice.time_ns));
+        assert!(slices.iter().all(|slice| slice.changes.is_sorted_by(|a, b| a.key() < b.key())));
         assert_eq!(slices.last().unwrap().time_ns, 9_999 * 50_000_000);
         let all = || slices.iter().flat_map(|slice| &slice.changes);
         assert_eq!(all().filter(|change| change.site == 1).map(|change| change.allocations).sum::<u64>(), 10_000);
