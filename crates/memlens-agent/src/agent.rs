@@ -348,7 +348,7 @@ fn new_writer(cold: &mut Cold, head: &'static Head, is_main: bool) -> Option<Wri
     let index = header.lane_count.load(Relaxed);
     let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
     let (lane, offset) = Lane::new(&mut cold.memory, head, is_main)?;
-    let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 14 } else { 1 << 8 })?;
+    let keys = KeyTable::new(&mut cold.memory, if is_main { 1 << 13 } else { 1 << 8 })?;
     let recent = match is_main || python::found().is_free_threaded {
         true => Some(RecentSites::new(&mut cold.memory)?),
         false => None,

@@ -178,6 +178,14 @@ fn unmap(start: *mut u8, bytes: usize) {
     }
 }
 
+/// Makes the pages of private memory of ours exist.
+fn populate(start: NonNull<u8>, bytes: usize) {
+    let skipped = start.as_ptr().align_offset(PAGE);
+    let bytes = bytes.saturating_sub(skipped) & !(PAGE - 1);
+    // SAFETY: memory of our own, which stays what it is. Linux before 5.14 knows no such advice, which does not matter.
+    unsafe { libc::syscall(libc::SYS_madvise, start.as_ptr().wrapping_add(skipped), bytes, libc::MADV_POPULATE_WRITE) };
+}
+
 // SAFETY: fresh mappings are zeroed, and so is the collector's sparse file; bump pointers hand out each byte once, at
 // multiples of ALIGNMENT; only what is given back is unmapped.
 unsafe impl Memory for ProcessMemory {
@@ -188,12 +196,18 @@ unsafe impl Memory for ProcessMemory {
         }
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
         if bytes >= SEPARATE {
-            let bytes = round_up(bytes, PAGE);
-            return if bytes.is_multiple_of(HUGE_PAGE) { map_huge(bytes) } else { map(bytes, flags, -1) };
+            return map(round_up(bytes, PAGE), flags, -1);
         }
         let start = map(PIECE, flags, -1)?;
         self.private = Piece { next: start.as_ptr(), end: start.as_ptr().wrapping_add(PIECE) };
         self.private.take(bytes)
+    }
+
+    fn table(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+        let is_huge = bytes >= SEPARATE && bytes.is_multiple_of(HUGE_PAGE);
+        let start = if is_huge { map_huge(bytes)? } else { self.private(bytes)? };
+        populate(start, bytes);
+        Some(start)
     }
 
     fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {
@@ -225,14 +239,5 @@ unsafe impl Memory for ProcessMemory {
             // Each thread that ends leaves its stack: they were lost once, 2 KiB a thread.
             self.keep(start, bytes);
         }
-    }
-
-    fn will_need(&mut self, start: NonNull<u8>, bytes: usize) {
-        let skipped = start.as_ptr().align_offset(PAGE);
-        let bytes = bytes.saturating_sub(skipped) & !(PAGE - 1);
-        // SAFETY: memory of our own, which stays what it is. Linux before 5.14 knows no such advice, which does not matter.
-        unsafe {
-            libc::syscall(libc::SYS_madvise, start.as_ptr().wrapping_add(skipped), bytes, libc::MADV_POPULATE_WRITE)
-        };
     }
 }

@@ -5,7 +5,7 @@ use crate::ending;
 use crate::pace::Pace;
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, Server};
-use crate::session::{Admission, Closed, Newcomer, Reading, Session, lacks_tasks};
+use crate::session::{Admission, Closed, Newcomer, Reading, Session, Tables, lacks_tasks};
 use crate::sharing::{Resident, Sharing};
 use crate::shortage::Bounds;
 use crate::slice_log::SliceLog;
@@ -13,7 +13,7 @@ use crate::timeline::Timeline;
 use memlens_format::capture::{Capture, Meta, Point};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +23,8 @@ pub struct Collector {
     starts_with_script: bool,
     tells_tasks: bool,
     root: Option<Root>,
+    /// For the first session, made while its program is loaded: for the answer to a hello the program waits.
+    prepared: Option<Tables>,
     sessions: Vec<Slot>,
     is_begun: bool,
     /// Why the first program that could not be recorded was not.
@@ -90,6 +92,7 @@ impl Collector {
             starts_with_script,
             tells_tasks: false,
             root: None,
+            prepared: None,
             sessions: Vec::new(),
             is_begun: false,
             failure: None,
@@ -127,6 +130,8 @@ impl Collector {
             info: ProcessInfo::new(root_pid),
             bounds: Bounds::of(root_pid),
         });
+        // Should it fail, the session says why.
+        self.prepared = Tables::new().ok();
         Ok(())
     }
 
@@ -143,7 +148,7 @@ impl Collector {
                 }
             }
             if ready.root {
-                if let Some(root) = &mut self.root {
+                if let Some(root) = self.root.as_mut().filter(|root| !has_succeeded(root.pid)) {
                     root.bounds.read_limits(root.pid);
                 }
                 return Ok(Step::RootEnded);
@@ -232,7 +237,7 @@ impl Collector {
             python_kind: client.hello.python_kind,
             agent_version: client.hello.version,
             lacks_tasks: self.tells_tasks && lacks_tasks(&client.hello),
-            executable: ProcessInfo::new(client.pid).executable(),
+            executable: None,
         };
         self.close_replaced(client.pid);
         match newcomer.admission(self.starts_with_script, self.is_begun) {
@@ -242,7 +247,10 @@ impl Collector {
                 self.unrecorded_processes += 1;
                 client.decline();
             }
-            Admission::Refuse => return Some(newcomer),
+            Admission::Refuse => {
+                let executable = ProcessInfo::new(client.pid).executable();
+                return Some(Newcomer { executable, ..newcomer });
+            }
         }
         None
     }
@@ -250,7 +258,8 @@ impl Collector {
     fn open(&mut self, client: &Client) {
         let now_ns = self.elapsed_ns();
         let index = self.sessions.len() as u32;
-        match Session::open(index, client, self.tells_tasks, std::process::id(), now_ns) {
+        let tables = self.prepared.take().map_or_else(Tables::new, Ok);
+        match tables.and_then(|tables| Session::open(index, client, tables, self.tells_tasks, now_ns)) {
             Ok(session) => {
                 self.is_begun = true;
                 self.sessions.push(Slot::Open(Box::new(session)));
@@ -362,6 +371,13 @@ impl Slot {
             Self::Closed(_) => None,
         }
     }
+}
+
+/// Whether a child, which has ended, has done so with status 0. It can still be waited for.
+fn has_succeeded(pid: u32) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let status = Pid::from_raw(pid.cast_signed()).and_then(|pid| waitid(WaitId::Pid(pid), options).ok().flatten());
+    status.is_some_and(|status| status.exit_status() == Some(0))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -33,7 +33,7 @@ pub struct Newcomer {
     pub agent_version: u32,
     /// Whether asyncio tasks were asked for, and the agent does not know where this interpreter keeps them.
     pub lacks_tasks: bool,
-    /// Its executable, where it can be known.
+    /// Its executable, where it can be known; looked up for one that is refused.
     pub executable: Option<PathBuf>,
 }
 
@@ -80,6 +80,24 @@ struct Seen {
     live_bytes: i64,
 }
 
+/// Shared tables, as yet nobody's.
+pub struct Tables {
+    shared: SharedFile,
+    view: SharedView,
+    /// The header, to write the clock into.
+    header: Mapping,
+}
+
+impl Tables {
+    /// Makes and maps them.
+    pub fn new() -> Result<Self, Error> {
+        let shared = SharedFile::new()?;
+        let header = Mapping::writable(&shared.file, size_of::<Header>())?;
+        let view = SharedView::new(&shared.file, shared.bytes)?;
+        Ok(Self { shared, view, header })
+    }
+}
+
 /// A recorded process while it runs.
 pub struct Session {
     index: u32,
@@ -87,17 +105,14 @@ pub struct Session {
     parent_pid: u32,
     /// Asyncio tasks were asked for, and this interpreter's cannot be told apart.
     lacks_tasks: bool,
-    shared: SharedFile,
-    view: SharedView,
-    /// The header, to write the clock into.
-    header: Mapping,
+    tables: Tables,
     info: ProcessInfo,
     command: Vec<String>,
     end: Option<OwnedFd>,
     seen: Vec<Seen>,
     highest: (i64, u64),
     resident: u64,
-    tables: u64,
+    table_bytes: u64,
     anonymous: u64,
     sharing: Found,
     resident_peak: u64,
@@ -143,19 +158,10 @@ pub struct Closed {
 }
 
 impl Session {
-    /// Makes the shared tables for `client`, whose session has the number `index`, and sends them to it.
-    pub fn open(
-        index: u32,
-        client: &Client,
-        tells_tasks: bool,
-        collector_pid: u32,
-        clock_ns: u64,
-    ) -> Result<Self, Error> {
-        let shared = SharedFile::new()?;
-        let header = Mapping::writable(&shared.file, size_of::<Header>())?;
-        let view = SharedView::new(&shared.file, shared.bytes)?;
-        if let Some(fields) = header.record::<Header>(0) {
-            fields.collector_pid.store(collector_pid, Relaxed);
+    /// Sends `tables` to `client`, whose session has the number `index`.
+    pub fn open(index: u32, client: &Client, tables: Tables, tells_tasks: bool, clock_ns: u64) -> Result<Self, Error> {
+        if let Some(fields) = tables.header.record::<Header>(0) {
+            fields.collector_pid.store(std::process::id(), Relaxed);
             fields.clock_ns.store(clock_ns, Relaxed);
         }
         // Before the answer, for which the program waits: after it, it may be gone sooner than it can be looked at, and its end unseen.
@@ -163,22 +169,20 @@ impl Session {
         let command = info.command();
         let pid = Pid::from_raw(client.pid.cast_signed());
         let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        client.accept(&shared, tells_tasks)?;
+        client.accept(&tables.shared, tells_tasks)?;
         Ok(Self {
             index,
             pid: client.pid,
             parent_pid: client.hello.parent_pid,
             lacks_tasks: tells_tasks && lacks_tasks(&client.hello),
-            shared,
-            view,
-            header,
+            tables,
             command,
             info,
             end,
             seen: Vec::new(),
             highest: (0, clock_ns),
             resident: 0,
-            tables: 0,
+            table_bytes: 0,
             anonymous: 0,
             sharing: Found::default(),
             resident_peak: 0,
@@ -198,18 +202,18 @@ impl Session {
 
     /// Writes the time and reads the totals.
     pub fn tick(&mut self, clock_ns: u64) -> Reading {
-        if let Some(header) = self.header.record::<Header>(0) {
+        if let Some(header) = self.tables.header.record::<Header>(0) {
             header.clock_ns.store(clock_ns, Relaxed);
         }
-        let file_mapped = self.view.header().file_mapped_bytes.load(Relaxed);
+        let file_mapped = self.tables.view.header().file_mapped_bytes.load(Relaxed);
         self.file_mapped_peak = self.file_mapped_peak.max(file_mapped);
-        let live_bytes = self.view.live_bytes();
+        let live_bytes = self.tables.view.live_bytes();
         if live_bytes > self.highest.0 {
             self.highest = (live_bytes, clock_ns);
         }
         let resident = self.info.resident().unwrap_or_default();
-        self.tables = self.shared.resident_bytes();
-        self.resident = resident.all_bytes.saturating_sub(self.tables);
+        self.table_bytes = self.tables.shared.resident_bytes();
+        self.resident = resident.all_bytes.saturating_sub(self.table_bytes);
         self.anonymous = resident.anonymous_bytes;
         let rss_bytes = self.resident;
         self.resident_peak = self.resident_peak.max(rss_bytes);
@@ -222,7 +226,7 @@ impl Session {
             info: &self.info,
             rss_bytes: self.resident,
             anonymous_bytes: self.anonymous,
-            table_bytes: self.tables,
+            table_bytes: self.table_bytes,
             found: &mut self.sharing,
         }
     }
@@ -232,14 +236,14 @@ impl Session {
     /// The tables only grow, so they were at most as large at that moment as they are now: the mark less their size now is
     /// never more than what the program itself held.
     pub fn raise_resident_peak(&mut self, high_water_bytes: u64) {
-        let own = high_water_bytes.saturating_sub(self.shared.resident_bytes());
+        let own = high_water_bytes.saturating_sub(self.tables.shared.resident_bytes());
         self.resident_peak = self.resident_peak.max(own);
     }
 
     /// [`Self::raise_resident_peak`] by what `wait4` says of the process *and of the children that it has waited for*: of use
     /// only where there were none.
     pub fn raise_resident_peak_if_childless(&mut self, high_water_bytes: u64) {
-        if self.view.header().forks.load(Relaxed) == 0 {
+        if self.tables.view.header().forks.load(Relaxed) == 0 {
             self.raise_resident_peak(high_water_bytes);
         }
     }
@@ -253,19 +257,19 @@ impl Session {
 
     /// Appends what sites have done since the latest scan.
     pub fn scan(&mut self, changes: &mut Vec<RawChange>) {
-        let site_count = self.view.site_count();
-        if !self.view.is_ready() || site_count == 0 {
+        let site_count = self.tables.view.site_count();
+        if !self.tables.view.is_ready() || site_count == 0 {
             return;
         }
         self.seen.resize(site_count.max(self.seen.len()), Seen::default());
-        let lanes = readable_lanes(&self.view, &mut 0);
+        let lanes = readable_lanes(&self.tables.view, &mut 0);
         let mut totals = [SiteTotals::default(); SITES_PER_CHUNK];
         for (chunk, seen) in self.seen.chunks_mut(SITES_PER_CHUNK).enumerate() {
-            let Some(records) = self.view.sites(chunk) else {
+            let Some(records) = self.tables.view.sites(chunk) else {
                 continue;
             };
             let totals = &mut totals[..seen.len()];
-            chunk_totals(&self.view, &lanes, chunk, Peak::Now, totals);
+            chunk_totals(&self.tables.view, &lanes, chunk, Peak::Now, totals);
             for (index, (seen, totals)) in seen.iter_mut().zip(totals).enumerate() {
                 let now = Seen::of(totals);
                 if now == *seen || is_release(records[index].kind.load(Relaxed)) {
@@ -279,13 +283,13 @@ impl Session {
 
     /// Ends the session: reads everything a last time, exactly if the process has ended.
     pub fn close(&self, assembler: &mut Assembler, end_ns: u64, is_replaced: bool) -> Closed {
-        let (peak, peak_bytes) = Peak::of(&self.view);
+        let (peak, peak_bytes) = Peak::of(&self.tables.view);
         let mut damage = 0;
-        let is_ready = self.view.is_ready();
+        let is_ready = self.tables.view.is_ready();
         if is_ready {
-            damage = assembler.add(self.index, &self.view, peak);
+            damage = assembler.add(self.index, &self.tables.view, peak);
         }
-        let header = self.view.header();
+        let header = self.tables.view.header();
         Closed {
             process: Process {
                 pid: self.pid,
@@ -302,9 +306,9 @@ impl Session {
             unseen: unseen(header),
             overhead_ns: header.overhead_ns.load(Relaxed),
             incomplete_reason: incomplete_reason(header, is_ready, damage),
-            regions: if is_ready { self.view.regions() } else { Vec::new() },
-            lacks_tasks: self.lacks_tasks || is_ready && self.view.header().tasks_unreadable.load(Relaxed) != 0,
-            refusal: is_ready.then(|| Refusal::read(&self.view)).flatten(),
+            regions: if is_ready { self.tables.view.regions() } else { Vec::new() },
+            lacks_tasks: self.lacks_tasks || is_ready && self.tables.view.header().tasks_unreadable.load(Relaxed) != 0,
+            refusal: is_ready.then(|| Refusal::read(&self.tables.view)).flatten(),
         }
     }
 
@@ -312,7 +316,7 @@ impl Session {
     /// none did, it was reached after the last tick.
     fn peak_time_ns(&self, peak: Peak, peak_bytes: i64, end_ns: u64) -> u64 {
         let time_ns = match peak {
-            Peak::Left { .. } => self.view.header().peak_time_ns.load(Relaxed),
+            Peak::Left { .. } => self.tables.view.header().peak_time_ns.load(Relaxed),
             Peak::Now if peak_bytes <= self.highest.0 => self.highest.1,
             Peak::Now => end_ns,
         };

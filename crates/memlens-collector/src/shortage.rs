@@ -29,7 +29,7 @@ impl Bounds {
         Self { group, group_kills, machine_kills: machine_kills(), address_space: None }
     }
 
-    /// Reads what the program may have set itself; call it when it has ended, and before it is waited for.
+    /// Reads what the program may have set itself; call it when it has failed, and before it is waited for.
     pub fn read_limits(&mut self, pid: u32) {
         let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
         let limit = |(name, words)| limit_of(&limits, name).map(|bytes| (words, bytes));
@@ -191,7 +191,7 @@ fn number_after(text: &str, name: &str) -> u64 {
 }
 
 /// The soft limit of this name in `/proc/PID/limits`, in bytes; `None` if there is none.
-pub fn limit_of(limits: &str, name: &str) -> Option<u64> {
+fn limit_of(limits: &str, name: &str) -> Option<u64> {
     limits.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 

@@ -62,7 +62,6 @@ impl<T, const CHUNKS: usize, const PER_CHUNK: usize> Chunked<T, CHUNKS, PER_CHUN
         // SAFETY: an initialised element.
         if unsafe { pointer.read() }.is_none() {
             let (chunk, offset) = memory.shared(size_of::<T>() * PER_CHUNK)?;
-            memory.will_need(chunk, size_of::<T>() * PER_CHUNK);
             // SAFETY: the element is ours to write; the lock is held.
             unsafe { pointer.write(Some(chunk.cast())) };
             self.offsets[index as usize / PER_CHUNK].store(offset, Release);
@@ -204,8 +203,8 @@ impl Interner {
             codes: Chunked::new(memory, &header.code_chunks, &header.code_count)?,
             // SAFETY: zeros are read only for indices that were written before.
             stored_codes: unsafe { private_array(memory, CODE_CHUNKS * CODES_PER_CHUNK)? },
-            node_table: IdTable::new(memory, 1 << 14)?,
-            code_table: IdTable::new(memory, 1 << 12)?,
+            node_table: IdTable::new(memory, 1 << 12)?,
+            code_table: IdTable::new(memory, 1 << 10)?,
             last_file: (0, &[]),
         };
         interner.nodes.publish(interner.nodes.next(memory)?.0);
@@ -392,7 +391,7 @@ const NO_CODE: LiveCode = LiveCode { code: 0, serial: 0, slot: 0 };
 impl LiveCodes {
     /// None alive.
     pub fn new(memory: &mut impl Memory) -> Option<Self> {
-        let by_address = KeyTable::new(memory, 1 << 12)?;
+        let by_address = KeyTable::new(memory, 1 << 10)?;
         let (codes, links) = (Pool::new(memory)?, Pool::new(memory)?);
         Some(Self { by_address, codes, links, key_round: 0, serials: 0, last: (0, NO_CODE) })
     }

@@ -63,23 +63,17 @@ impl Lane {
         let near_count = if is_main { NEAR_SITES as u32 } else { 0 };
         let lane = Self { head, shared, near_count, chunks, is_main, live_bytes };
         if is_main {
-            lane.begin_near(memory);
+            lane.begin_near();
         }
         Some((lane, offset))
     }
 
-    fn begin_near(&self, memory: &mut impl Memory) {
+    fn begin_near(&self) {
         for (index, shared) in self.shared.chunks[..NEAR_SITES / SITES_PER_CHUNK].iter().enumerate() {
             let first = index * SITES_PER_CHUNK;
             self.chunk(first as u32).store((&raw const self.head.near.0[first]).cast_mut(), Relaxed);
             shared.store((offset_of!(Head, near) + first * size_of::<Counters>()) as u64, Relaxed);
         }
-        self.begin_near_chunk(memory, 0);
-    }
-
-    /// Sites are numbered in the order in which they are met: all of a chunk will be touched soon.
-    fn begin_near_chunk(&self, memory: &mut impl Memory, site: u32) {
-        memory.will_need(NonNull::from(near(self.head, site)).cast(), size_of::<Counters>() * SITES_PER_CHUNK);
     }
 
     /// The head in the shared file.
@@ -118,9 +112,6 @@ impl Lane {
     #[inline(never)]
     pub fn make_chunk(&self, memory: &mut impl Memory, site: u32) -> bool {
         if self.has(site) {
-            if site < self.near_count && (site as usize).is_multiple_of(SITES_PER_CHUNK) {
-                self.begin_near_chunk(memory, site);
-            }
             return true;
         }
         let Some((pointer, offset)) = memory.shared(size_of::<Counters>() * SITES_PER_CHUNK) else { return false };

@@ -9,15 +9,16 @@ use core::ptr::NonNull;
 pub unsafe trait Memory {
     /// Memory that only this process sees.
     fn private(&mut self, bytes: usize) -> Option<NonNull<u8>>;
+    /// [`Memory::private`] for a hash table, which soon touches all of its pages, and reads each before it writes to it: page by page that would
+    /// be two faults each.
+    fn table(&mut self, bytes: usize) -> Option<NonNull<u8>>;
     /// Memory that the collector sees as well, and its offset in the shared file.
     fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)>;
     /// Private memory that is needed no more.
     ///
     /// # Safety
-    /// It must be what [`Memory::private`] returned for as many bytes, and nobody may use it any more.
+    /// It must be what [`Memory::private`] or [`Memory::table`] returned for as many bytes, and nobody may use it any more.
     unsafe fn give_back(&mut self, start: NonNull<u8>, bytes: usize);
-    /// All of this will be written soon: a hint, for many pages at a time cost less than one at a time.
-    fn will_need(&mut self, start: NonNull<u8>, bytes: usize);
 }
 
 /// A private, zeroed array of `count` elements.
@@ -28,16 +29,12 @@ pub(crate) unsafe fn private_array<T>(memory: &mut impl Memory, count: usize) ->
     Some(memory.private(count.checked_mul(size_of::<T>())?)?.cast())
 }
 
-/// A private, zeroed array for a hash table, which soon touches all of its pages, and reads each before it writes to it: page by page that
-/// would be two faults each.
+/// A private, zeroed array for a hash table: see [`Memory::table`].
 ///
 /// # Safety
 /// All zeros must be a valid `T`.
 pub(crate) unsafe fn table_array<T>(memory: &mut impl Memory, count: usize) -> Option<NonNull<T>> {
-    // SAFETY: the caller's promise.
-    let array = unsafe { private_array::<T>(memory, count)? };
-    memory.will_need(array.cast(), count * size_of::<T>());
-    Some(array)
+    Some(memory.table(count.checked_mul(size_of::<T>())?)?.cast())
 }
 
 /// Gives a private array back.
@@ -74,6 +71,10 @@ pub(crate) mod test_memory {
             }
         }
 
+        fn table(&mut self, bytes: usize) -> Option<NonNull<u8>> {
+            self.private(bytes)
+        }
+
         fn shared(&mut self, bytes: usize) -> Option<(NonNull<u8>, u64)> {
             let offset = self.next_offset;
             self.next_offset += bytes as u64;
@@ -85,7 +86,5 @@ pub(crate) mod test_memory {
             // SAFETY: the caller's promise.
             unsafe { start.write_bytes(0xdd, bytes) };
         }
-
-        fn will_need(&mut self, _start: NonNull<u8>, _bytes: usize) {}
     }
 }

@@ -4,22 +4,26 @@ use crate::source_files::SourceFiles;
 use memlens_analysis::{Profile, Summary};
 use memlens_format::capture::{Capture, Meta};
 use memlens_report::terminal::{self, Options};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 /// Rows of each table: `memlens summary` shows more.
 const ROWS: usize = 5;
 
-/// Prints the summary.
-pub fn write_summary(capture: &Capture, out: &mut dyn Write) -> io::Result<()> {
-    let profile = Profile::new(capture.clone());
+/// Prints the summary, what was not seen, and where the capture lies. The capture is taken apart: a copy of it would cost as much as many a
+/// program's recording.
+pub fn print(capture: Capture, destination: &Path, file_bytes: u64) -> io::Result<()> {
+    // Standard error has no buffer of its own: without this one each column's padding is a system call.
+    let mut out = BufWriter::with_capacity(1 << 14, io::stderr().lock());
+    let profile = Profile::new(capture);
     let options = Options { rows: Some(ROWS), ..error_options() };
-    terminal::write_summary(&profile, &Summary::new(&profile), &SourceFiles::default(), &options, out)
+    terminal::write_summary(&profile, &Summary::new(&profile), &SourceFiles::default(), &options, &mut out)?;
+    write_account(profile.meta(), destination, file_bytes, &mut out)?;
+    out.flush()
 }
 
 /// Prints what was not seen, the cost and the place: the summary says what was.
-pub fn write_account(capture: &Capture, destination: &Path, file_bytes: u64, out: &mut dyn Write) -> io::Result<()> {
-    let meta = &capture.meta;
+fn write_account(meta: &Meta, destination: &Path, file_bytes: u64, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "memlens: {}", unseen_text(meta))?;
     if meta.overhead_ns > 0 {
         writeln!(out, "memlens: recording took about {:.2} s of that", seconds(meta.overhead_ns))?;

@@ -13,6 +13,7 @@ mod limit;
 mod lines;
 mod output;
 mod output_file;
+mod own_heap;
 mod run;
 mod signal;
 mod source_files;
@@ -51,6 +52,7 @@ enum Command {
 const EXIT_BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
+    own_heap::set_up();
     let words = target::separate_program(std::env::args_os(), &Arguments::command());
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,

@@ -15,7 +15,7 @@ use memlens_collector::{Collector, Newcomer, Server, Step, version_text};
 use memlens_format::capture::{Capture, Meta};
 use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED, SHARED_VERSION};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Record a program, then print a summary.
@@ -63,7 +63,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     };
     let destination = output.destination().to_owned();
     match output.write(&capture) {
-        Ok(file_bytes) if !arguments.quiet => print_closing(&capture, &destination, file_bytes),
+        // Nobody may be reading standard error any more; the capture is written all the same.
+        Ok(file_bytes) if !arguments.quiet => drop(closing::print(capture, &destination, file_bytes)),
         Ok(_) => {}
         // The program's own failure matters more than that of writing about it.
         Err(error) if exit_status(ended.exit) != 0 => eprintln!("memlens: {error:#}"),
@@ -145,13 +146,6 @@ fn meta(target: &Target, interpreter: &Interpreter, ended: &Ended) -> Meta {
 
 fn destination(output: Option<PathBuf>, target: &Target) -> PathBuf {
     output.unwrap_or_else(|| format!("memlens-{}-{}.mlens", target.short_name(), std::process::id()).into())
-}
-
-fn print_closing(capture: &Capture, destination: &Path, file_bytes: u64) {
-    let mut out = std::io::stderr().lock();
-    // Nobody may be reading standard error any more; the capture is written all the same.
-    let _ = closing::write_summary(capture, &mut out);
-    let _ = closing::write_account(capture, destination, file_bytes, &mut out);
 }
 
 /// Said at the end, for it shows only when the program imports asyncio.
