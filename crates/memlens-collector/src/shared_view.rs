@@ -4,13 +4,13 @@
 //! damage.
 use crate::Error;
 use crate::mapping::{Mapping, Record};
+use crate::shortage::limit_of;
 use memlens_format::capture::Region;
 use memlens_format::shared::{
     CODE_CHUNKS, CODES_PER_CHUNK, CodeRecord, Counters, Header, Lane, LibraryRecord, MAX_LANES, MAX_LIBRARIES,
     NODE_CHUNKS, NODES_PER_CHUNK, NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord,
     Text,
 };
-use rustix::process::{Resource, getrlimit};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -156,9 +156,11 @@ impl SharedView {
 pub struct Damaged;
 
 /// All of the file, but no more than a quarter of what a limit on the address space allows: the collector needs some too.
+/// (Read as text: a filter may refuse `prlimit64`, which a safe `getrlimit` takes for impossible.)
 fn wanted_length(file_bytes: u64) -> usize {
-    let limit = getrlimit(Resource::As).current;
-    let allowed = limit.map_or(u64::MAX, |bytes| (bytes / 4).next_multiple_of(1 << 16));
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let allowed =
+        limit_of(&limits, "Max address space").map_or(u64::MAX, |bytes| (bytes / 4).next_multiple_of(1 << 16));
     usize::try_from(file_bytes.min(allowed)).unwrap_or(usize::MAX)
 }
 

@@ -191,7 +191,7 @@ fn number_after(text: &str, name: &str) -> u64 {
 }
 
 /// The soft limit of this name in `/proc/PID/limits`, in bytes; `None` if there is none.
-fn limit_of(limits: &str, name: &str) -> Option<u64> {
+pub fn limit_of(limits: &str, name: &str) -> Option<u64> {
     limits.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
