@@ -94,6 +94,33 @@ fn what_is_called_by_twins_merges_and_processes_share_their_nodes() {
 }
 
 #[test]
+fn a_session_that_is_left_out_takes_its_sites_and_changes_along() {
+    let tables = twins();
+    let view = tables.view();
+    let mut assembler = Assembler::new();
+    for session in 0..3 {
+        assembler.add(session, &view, Peak::of(&view).0);
+    }
+    let change = |session| RawChange {
+        session,
+        site: 1,
+        allocations: 10 + u64::from(session),
+        allocated_bytes: 0,
+        live_count: 0,
+        live_bytes: 0,
+    };
+    let slice = RawSlice { time_ns: 7, changes: (0..3).map(change).collect() };
+    // The order of processes need not be that of sessions.
+    let found = assembler.finish(vec![slice], &[Some(1), None, Some(0)]);
+    let processes: Vec<_> = found.sites.iter().map(|site| site.process).collect();
+    assert_eq!(processes, [1, 0]);
+    let changes = &found.slices[0].changes;
+    let of_processes: Vec<_> =
+        changes.iter().map(|change| (processes[change.site.0 as usize], change.allocations)).collect();
+    assert_eq!(of_processes, [(1, 10), (0, 12)]);
+}
+
+#[test]
 fn a_peak_that_was_left_is_saved_by_whoever_touched_the_site_since() {
     let mut tables = FakeTables::new();
     let lanes = [tables.lane(), tables.lane()];
