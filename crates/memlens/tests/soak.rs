@@ -13,7 +13,7 @@ const WARM_UP: f64 = 0.4;
 /// Shorter runs are all warm-up.
 const LEAST_SECONDS_FOR_GROWTH: f64 = 60.0;
 /// What memlens holds of a process that has ended: its sites, until the capture is written.
-const MOST_KIB_AN_ENDED_PROCESS: f64 = 32.0;
+const MOST_KIB_AN_ENDED_PROCESS: f64 = 24.0;
 const MOST_CAPTURE_BYTES: u64 = 2_000_000;
 
 #[test]
