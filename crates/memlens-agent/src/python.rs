@@ -331,6 +331,8 @@ pub fn thread_state_bytes() -> usize {
 
 /// `PY_RELEASE_LEVEL` in a version's number. Before it structures change without their offsets' change.
 const RELEASE_CANDIDATE: u32 = 0xc0;
+/// The same of a release.
+const FINAL: u32 = 0xf0;
 
 /// 3.13 and newer say themselves where things stand, and whether they are free-threaded.
 fn check_debug_offsets(version: u32) -> (u32, bool) {
@@ -359,19 +361,20 @@ fn check_debug_offsets(version: u32) -> (u32, bool) {
 fn version_hex(text: &[u8]) -> u32 {
     let mut numbers = [0u32; 3];
     let mut index = 0;
-    let mut last = 0xf0;
+    let (mut level, mut serial) = (FINAL, 0);
     for byte in text {
         match byte {
+            b'0'..=b'9' if level != FINAL => serial = serial * 10 + u32::from(byte - b'0'),
             b'0'..=b'9' => numbers[index] = numbers[index] * 10 + u32::from(byte - b'0'),
             b'.' if index < 2 => index += 1,
-            b'a' | b'b' | b'r' => {
-                last = if *byte == b'r' { 0xc0 } else { u32::from(byte - b'a') * 16 + 0xa0 };
-                break;
-            }
+            b'a' => level = 0xa0,
+            b'b' => level = 0xb0,
+            b'r' => level = RELEASE_CANDIDATE,
+            b'c' if level == RELEASE_CANDIDATE => {}
             _ => break,
         }
     }
-    numbers[0] << 24 | numbers[1] << 16 | numbers[2] << 8 | last
+    numbers[0] << 24 | numbers[1] << 16 | numbers[2] << 8 | level | serial & 0xf
 }
 
 /// Where the function that returns the running thread state reads it, told from its instructions, which are one load in every build;
@@ -418,6 +421,8 @@ mod tests {
     fn versions() {
         assert_eq!(version_hex(b"3.12.1 (main, Dec 2023)"), 0x030c_01f0);
         assert_eq!(version_hex(b"3.9.18"), 0x0309_12f0);
-        assert_eq!(version_hex(b"3.15.0a2+ (heads)") & 0xffff_fff0, 0x030f_00a0);
+        assert_eq!(version_hex(b"3.15.0a2+ (heads)"), 0x030f_00a2);
+        assert_eq!(version_hex(b"3.14.0b4"), 0x030e_00b4);
+        assert_eq!(version_hex(b"3.15.0rc1 free-threading build (main)"), 0x030f_00c1);
     }
 }

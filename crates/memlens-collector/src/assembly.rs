@@ -15,7 +15,7 @@ use memlens_format::shared::{Lane, NODE_ROOT, NODES_PER_CHUNK, SITE_KIND_RELEASE
 use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Stands for "no site" in a [`SiteMap`], and for "no node".
+/// Stands for "no site" in [`Part::site_map`], and for "no node".
 const NONE: u32 = u32::MAX;
 
 /// Collects what the processes' tables hold. A process is known by the index of its session.

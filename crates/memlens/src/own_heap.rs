@@ -8,7 +8,7 @@ const STEP_BYTES: i32 = 256 << 10;
 /// What is free at the heap's end is given back from this size on, in glibc's own proportion to the first.
 const LEAST_RETURNED_BYTES: i32 = 2 * LEAST_MAPPED_BYTES;
 
-/// Sets them. Other C libraries than glibc ignore it, or some of it.
+/// Sets them.
 pub fn set_up() {
     let settings = [
         (libc::M_MMAP_THRESHOLD, LEAST_MAPPED_BYTES),
