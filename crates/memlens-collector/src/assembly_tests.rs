@@ -95,7 +95,12 @@ fn what_is_called_by_twins_merges_and_processes_share_their_nodes() {
 
 #[test]
 fn a_session_that_is_left_out_takes_its_sites_and_changes_along() {
-    let tables = twins();
+    let mut tables = FakeTables::new();
+    let lane = tables.lane();
+    let sites = [Allocator::Malloc, Allocator::Mmap].map(|allocator| tables.site(0, allocator as u32));
+    for site in sites {
+        tables.counters(lane, site, live(1, 100));
+    }
     let view = tables.view();
     let mut assembler = Assembler::new();
     for session in 0..3 {
@@ -103,7 +108,7 @@ fn a_session_that_is_left_out_takes_its_sites_and_changes_along() {
     }
     let change = |session| RawChange {
         session,
-        site: 1,
+        site: sites[1],
         allocations: 10 + u64::from(session),
         allocated_bytes: 0,
         live_count: 0,
@@ -113,11 +118,12 @@ fn a_session_that_is_left_out_takes_its_sites_and_changes_along() {
     // The order of processes need not be that of sessions.
     let found = assembler.finish(vec![slice], &[Some(1), None, Some(0)]);
     let processes: Vec<_> = found.sites.iter().map(|site| site.process).collect();
-    assert_eq!(processes, [1, 0]);
-    let changes = &found.slices[0].changes;
-    let of_processes: Vec<_> =
-        changes.iter().map(|change| (processes[change.site.0 as usize], change.allocations)).collect();
-    assert_eq!(of_processes, [(1, 10), (0, 12)]);
+    assert_eq!(processes, [1, 1, 0, 0]);
+    let changes = found.slices[0].changes.iter().map(|change| {
+        let site = found.sites[change.site.0 as usize];
+        (site.process, site.allocator, change.allocations)
+    });
+    assert_eq!(changes.collect::<Vec<_>>(), [(1, Allocator::Mmap, 10), (0, Allocator::Mmap, 12)]);
 }
 
 #[test]
