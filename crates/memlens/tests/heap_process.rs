@@ -8,7 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// The interpreters that can be asked.
 fn askable() -> Vec<Python> {
-    let found: Vec<Python> = pythons().into_iter().filter(|python| python.minor == 14).collect();
+    let is_askable = |python: &Python| python.minor == 14 && !python.is_free_threaded();
+    let found: Vec<Python> = pythons().into_iter().filter(is_askable).collect();
     if found.is_empty() {
         eprintln!("skipped: no CPython 3.14 is under test");
     }
@@ -144,6 +145,11 @@ fn who_cannot_be_asked_is_told_why() {
         let version = if python.minor < 11 { "older than 3.11".into() } else { format!("3.{}.", python.minor) };
         assert!(message.contains(&format!("runs CPython {version}")), "{}: {message}", python.name());
         assert!(message.ends_with("call memlens.snapshot().save(FILE) in the program\n"), "{message}");
+        service.end();
+    }
+    for python in pythons().into_iter().filter(|python| python.minor == 14 && python.is_free_threaded()) {
+        let service = Service::start(&python, "waits", &[]);
+        assert!(refusal(&service.ask(&[])).contains("runs a free-threaded CPython"), "{}", python.name());
         service.end();
     }
     for python in askable() {
