@@ -12,7 +12,7 @@ use std::mem::offset_of;
 fn assemble(tables: &FakeTables, slices: Vec<RawSlice>) -> (Tables, u64) {
     let view = tables.view();
     let mut assembler = Assembler::new();
-    let damage = assembler.add(0, &view, Peak::of(&view).0);
+    let damage = assembler.add(0, &view, Peak::of(&view).0, |_, _| {});
     (assembler.finish(slices, &[Some(0)]), damage)
 }
 
@@ -84,7 +84,7 @@ fn what_is_called_by_twins_merges_and_processes_share_their_nodes() {
     let mut assembler = Assembler::new();
     for (session, tables) in (0..).zip([&first, &second]) {
         let view = tables.view();
-        assert_eq!(assembler.add(session, &view, Peak::of(&view).0), 0);
+        assert_eq!(assembler.add(session, &view, Peak::of(&view).0, |_, _| {}), 0);
     }
     let found = assembler.finish(Vec::new(), &[Some(0), Some(1)]);
     let parents: Vec<_> = found.nodes.iter().map(|node| node.parent).collect();
@@ -104,7 +104,7 @@ fn a_session_that_is_left_out_takes_its_sites_and_changes_along() {
     let view = tables.view();
     let mut assembler = Assembler::new();
     for session in 0..3 {
-        assembler.add(session, &view, Peak::of(&view).0);
+        assembler.add(session, &view, Peak::of(&view).0, |_, _| {});
     }
     let change = |session| RawChange {
         session,

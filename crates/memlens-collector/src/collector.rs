@@ -169,18 +169,20 @@ impl Collector {
     pub fn finish(mut self, meta: Meta, root_high_water_bytes: u64) -> Recording {
         let end_ns = self.elapsed_ns();
         self.tick(end_ns);
-        self.scan(end_ns);
+        self.sessions.iter_mut().filter_map(Slot::as_open).for_each(Session::read_resident_peak);
         let is_alone = self.sessions.len() == 1 && self.unrecorded_processes == 0;
         if let (Some(Slot::Open(session)), true) = (self.sessions.first_mut(), is_alone) {
             session.raise_resident_peak_if_childless(root_high_water_bytes);
         }
+        let mut changes = Vec::new();
         let mut closed = Vec::with_capacity(self.sessions.len());
         for slot in self.sessions {
             closed.push(match slot {
-                Slot::Open(session) => session.close(&mut self.assembler, end_ns, false),
+                Slot::Open(session) => session.close(&mut self.assembler, &mut changes, end_ns, false),
                 Slot::Closed(closed) => *closed,
             });
         }
+        self.slices.push(end_ns, changes);
         let mut meta = meta;
         meta.started_unix_ns = self.started_unix_ns;
         meta.duration_ns = end_ns;
@@ -290,9 +292,8 @@ impl Collector {
         };
         self.sharing.processes_have_changed();
         let mut changes = Vec::new();
-        session.scan(&mut changes);
+        let closed = session.close(&mut self.assembler, &mut changes, end_ns, is_replaced);
         self.slices.push(end_ns, changes);
-        let closed = session.close(&mut self.assembler, end_ns, is_replaced);
         self.sessions[index] = Slot::Closed(Box::new(closed));
     }
 

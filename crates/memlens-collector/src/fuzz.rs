@@ -82,7 +82,7 @@ fn decode(tables: &FakeTables, random: &mut Random) {
     let view = tables.view();
     let (peak, _) = Peak::of(&view);
     let mut assembler = Assembler::new();
-    assembler.add(0, &view, peak);
+    assembler.add(0, &view, peak, |_, _| {});
     let change =
         |site| RawChange { session: 0, site, allocations: 1, allocated_bytes: 1, live_count: 1, live_bytes: 1 };
     let changes = (0..20).map(|_| change(random.next() as u32)).collect();

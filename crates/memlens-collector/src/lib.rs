@@ -30,6 +30,7 @@ mod interner;
 mod mapping;
 mod node_table;
 mod pace;
+mod part;
 mod peak;
 mod process_info;
 mod server;

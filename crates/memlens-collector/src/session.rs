@@ -1,7 +1,8 @@
 //! One image of one recorded process: from its hello to its end, or to the next program that it executes.
 use crate::Error;
-use crate::assembly::{Assembler, readable_lanes};
+use crate::assembly::Assembler;
 use crate::mapping::Mapping;
+use crate::part::readable_lanes;
 use crate::peak::{Peak, SiteTotals, chunk_totals};
 use crate::process_info::ProcessInfo;
 use crate::server::{Client, SharedFile};
@@ -281,13 +282,24 @@ impl Session {
         }
     }
 
-    /// Ends the session: reads everything a last time, exactly if the process has ended.
-    pub fn close(&self, assembler: &mut Assembler, end_ns: u64, is_replaced: bool) -> Closed {
+    /// Ends the session: reads everything a last time, exactly if the process has ended, and appends to `changes` as [`Session::scan`] does.
+    pub fn close(
+        &self,
+        assembler: &mut Assembler,
+        changes: &mut Vec<RawChange>,
+        end_ns: u64,
+        is_replaced: bool,
+    ) -> Closed {
         let (peak, peak_bytes) = Peak::of(&self.tables.view);
         let mut damage = 0;
         let is_ready = self.tables.view.is_ready();
         if is_ready {
-            damage = assembler.add(self.index, &self.tables.view, peak);
+            damage = assembler.add(self.index, &self.tables.view, peak, |site, totals| {
+                let (seen, now) = (self.seen.get(site).copied().unwrap_or_default(), Seen::of(totals));
+                if now != seen {
+                    changes.push(seen.change_to(now, self.index, site));
+                }
+            });
         }
         let header = self.tables.view.header();
         Closed {

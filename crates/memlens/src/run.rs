@@ -51,8 +51,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     // First of all, for a limit on the size of files must not end memlens while it makes the capture's file.
     let signals = SignalWatch::begin().context("cannot watch for signals")?;
     limit::check_descriptors()?;
-    let output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
-    let Recorded { ended, capture } = record(&target, &interpreter, agent, arguments.tasks, signals)?;
+    let mut output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
+    let Recorded { ended, capture } = record(&target, &interpreter, agent, arguments.tasks, signals, &mut output)?;
     let status = ExitCode::from(exit_status(ended.exit));
     let capture = match capture {
         Ok(capture) => capture,
@@ -87,6 +87,7 @@ fn record(
     agent: PathBuf,
     tells_tasks: bool,
     (signals, inherited): (SignalWatch, Inherited),
+    output: &mut OutputFile,
 ) -> Result<Recorded> {
     let mut collector = Collector::new(Server::bind()?, interpreter.is_script);
     if tells_tasks {
@@ -94,7 +95,10 @@ fn record(
     }
     let preload = agent_library::preload(agent);
     let program = Program::start(interpreter, target.words(), &preload, collector.server_name(), inherited)?;
-    let served = serve(&mut collector, &program, &signals);
+    // While it is loaded. Should it fail, it is done again, and said, when the capture is written.
+    let watched = collector.watch(program.pid().as_raw_pid().unsigned_abs());
+    let _ = output.give_back_reserve();
+    let served = watched.and_then(|()| serve(&mut collector, &program, &signals));
     if let Ok(Some(newcomer)) = &served {
         program.kill();
         program.wait()?;
@@ -122,7 +126,6 @@ fn serve(
     program: &Program,
     signals: &SignalWatch,
 ) -> Result<Option<Newcomer>, memlens_collector::Error> {
-    collector.watch(program.pid().as_raw_pid().unsigned_abs())?;
     loop {
         match collector.wait(signals.descriptor())? {
             Step::Woken => signals.forward_to(program.pid()),
