@@ -9,7 +9,7 @@ use crate::node_table::NodeTable;
 use crate::part::{NONE, NodeMap, Part, node_id};
 use crate::peak::{Peak, SiteTotals};
 use crate::shared_view::SharedView;
-use crate::slice_log::RawSlice;
+use crate::slice_log::{RawChange, RawSlice};
 use memlens_format::capture::{Change, Frame, FrameId, Node, Release, Site, SiteId, Slice};
 use memlens_format::shared::{NODE_ROOT, NODES_PER_CHUNK};
 use rustc_hash::FxHashMap;
@@ -183,6 +183,8 @@ fn unknown_frame(strings: &mut Interner<String>) -> Frame {
     }
 }
 
+const _: () = assert!(size_of::<RawChange>() == size_of::<Change>());
+
 /// `site_maps` has, by session, where its sites begin, and for each number of the agent which of them it is.
 fn resolve_slices(slices: Vec<RawSlice>, site_maps: &FxHashMap<u32, (u32, Vec<u32>)>) -> Vec<Slice> {
     let site_of = |session: u32, site: u32| {
@@ -191,16 +193,13 @@ fn resolve_slices(slices: Vec<RawSlice>, site_maps: &FxHashMap<u32, (u32, Vec<u3
         (index != NONE).then(|| SiteId(first + index))
     };
     let resolve = |slice: RawSlice| {
-        let mut changes: Vec<Change> = Vec::with_capacity(slice.changes.len());
-        for raw in &slice.changes {
-            changes.extend(site_of(raw.session, raw.site).map(|site| Change {
-                site,
-                allocations: raw.allocations,
-                allocated_bytes: raw.allocated_bytes,
-                live_count: raw.live_count,
-                live_bytes: raw.live_bytes,
-            }));
-        }
+        let resolved = slice.changes.into_iter().filter_map(|raw| {
+            let site = site_of(raw.session, raw.site)?;
+            let RawChange { allocations, allocated_bytes, live_count, live_bytes, .. } = raw;
+            Some(Change { site, allocations, allocated_bytes, live_count, live_bytes })
+        });
+        // In the memory of the raw ones, for both take the same.
+        let mut changes: Vec<Change> = resolved.collect();
         changes.sort_unstable_by_key(|change| change.site);
         changes.dedup_by(merge_change);
         Slice { time_ns: slice.time_ns, changes }

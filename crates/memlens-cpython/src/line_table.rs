@@ -31,10 +31,10 @@ pub struct LineRun {
     pub line: Option<u32>,
 }
 
-impl LineRun {
-    /// Before the first.
-    const BEFORE: Self = Self { end: 0, line: None };
-}
+/// A line while a table is read. Deltas may lead anywhere.
+type Line = i64;
+/// Stands for "no line", as every negative one does.
+const NO_LINE: Line = -1;
 
 /// The line of the instruction at byte offset `instruction` (what `frame.f_lasti` says), as `PyCode_Addr2Line` has it
 /// (CPython `Objects/codeobject.c`). `u32::MAX`, which is -1, stands for a frame that has not started: its line is the
@@ -58,16 +58,17 @@ pub fn is_before_start(instruction: u32) -> bool {
 pub struct LineCursor<'a> {
     table: LineRuns<'a>,
     runs: LineRuns<'a>,
-    /// The run that `runs` gave out last, and where it begins.
-    run: LineRun,
+    /// The run that `runs` gave out last: where it begins and ends, and its line.
     start: u32,
+    end: u32,
+    line: Line,
 }
 
 impl<'a> LineCursor<'a> {
     /// A reader at the start of a table; the arguments are those of [`line_at`].
     pub fn new(table: &'a [u8], first_line: u32, version: u32) -> Self {
         let runs = LineRuns::new(table, first_line, version);
-        Self { table: runs.clone(), runs, run: LineRun::BEFORE, start: 0 }
+        Self { table: runs.clone(), runs, start: 0, end: 0, line: NO_LINE }
     }
 
     /// As [`line_at`].
@@ -76,14 +77,13 @@ impl<'a> LineCursor<'a> {
             return u32::try_from(self.table.line).ok();
         }
         if instruction < self.start {
-            (self.runs, self.run, self.start) = (self.table.clone(), LineRun::BEFORE, 0);
+            (self.runs, self.start, self.end) = (self.table.clone(), 0, 0);
         }
-        while instruction >= self.run.end {
-            let next = self.runs.next()?;
-            self.start = self.run.end;
-            self.run = next;
+        while instruction >= self.end {
+            self.line = self.runs.step()?;
+            (self.start, self.end) = (self.end, self.runs.end);
         }
-        self.run.line
+        u32::try_from(self.line).ok()
     }
 }
 
@@ -95,7 +95,7 @@ pub struct LineRuns<'a> {
     /// End of the latest run.
     end: u32,
     /// The line that deltas count from; a run without a line leaves it alone.
-    line: i64,
+    line: Line,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,11 +118,18 @@ impl<'a> LineRuns<'a> {
         Self { rest: table, encoding, end: 0, line: i64::from(first_line) }
     }
 
-    fn run(&self, has_line: bool) -> LineRun {
-        let line = u32::try_from(self.line).ok().filter(|_| has_line);
-        LineRun { end: self.end, line }
+    /// Goes on by one run, which then ends at `end`; returns its line.
+    #[inline(always)]
+    fn step(&mut self) -> Option<Line> {
+        match self.encoding {
+            Encoding::Locations => self.next_location(),
+            Encoding::Pep626 => self.next_pep_626(),
+            Encoding::Lnotab => Some(self.next_lnotab()),
+            Encoding::LnotabDone => None,
+        }
     }
 
+    #[inline(always)]
     fn take_byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -130,21 +137,21 @@ impl<'a> LineRuns<'a> {
     }
 
     /// An entry says how far the present line goes on and what to add to the line *then*; the last line has no end.
-    fn next_lnotab(&mut self) -> LineRun {
+    fn next_lnotab(&mut self) -> Line {
         let [length, delta, rest @ ..] = self.rest else {
             self.encoding = Encoding::LnotabDone;
             self.end = u32::MAX;
-            return self.run(true);
+            return self.line;
         };
         self.rest = rest;
         self.end = self.end.saturating_add(u32::from(*length));
-        let run = self.run(true);
+        let line = self.line;
         self.line += i64::from(*delta as i8);
-        run
+        line
     }
 
     /// An entry says how much to add to the line *first*, and how far that line goes.
-    fn next_pep_626(&mut self) -> Option<LineRun> {
+    fn next_pep_626(&mut self) -> Option<Line> {
         let [length, delta, rest @ ..] = self.rest else {
             return None;
         };
@@ -152,10 +159,10 @@ impl<'a> LineRuns<'a> {
         self.end = self.end.saturating_add(u32::from(*length));
         let delta = *delta as i8;
         if delta == NO_LINE_DELTA {
-            return Some(self.run(false));
+            return Some(NO_LINE);
         }
         self.line += i64::from(delta);
-        Some(self.run(true))
+        Some(self.line)
     }
 
     /// ```text
@@ -164,7 +171,8 @@ impl<'a> LineRuns<'a> {
     /// │ 1 │ kind  │ length │  then bytes with bit 7 clear: line delta (kinds 13 and 14), columns
     /// └───┴───────┴────────┘  length: code units, less one
     /// ```
-    fn next_location(&mut self) -> Option<LineRun> {
+    #[inline(always)]
+    fn next_location(&mut self) -> Option<Line> {
         let first = self.take_byte()?;
         let kind = (first >> 3) & 0x0f;
         let units = u32::from(first & 7) + 1;
@@ -179,7 +187,7 @@ impl<'a> LineRuns<'a> {
         while self.rest.first().is_some_and(|byte| byte & 0x80 == 0) {
             self.take_byte();
         }
-        Some(self.run(kind != 15))
+        Some(if kind == 15 { NO_LINE } else { self.line })
     }
 
     /// Six bits a byte, least significant first, bit 6 says that more follow; the lowest bit of the number is its sign.
@@ -202,12 +210,8 @@ impl Iterator for LineRuns<'_> {
     type Item = LineRun;
 
     fn next(&mut self) -> Option<LineRun> {
-        match self.encoding {
-            Encoding::Lnotab => Some(self.next_lnotab()),
-            Encoding::LnotabDone => None,
-            Encoding::Pep626 => self.next_pep_626(),
-            Encoding::Locations => self.next_location(),
-        }
+        let line = self.step()?;
+        Some(LineRun { end: self.end, line: u32::try_from(line).ok() })
     }
 }
 

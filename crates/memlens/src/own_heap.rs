@@ -8,6 +8,9 @@ const STEP_BYTES: i32 = 256 << 10;
 /// What is free at the heap's end is given back from this size on, in glibc's own proportion to the first.
 const LEAST_RETURNED_BYTES: i32 = 2 * LEAST_MAPPED_BYTES;
 
+/// What the end of a small recording takes; less than [`LEAST_MAPPED_BYTES`], so that it stays in the heap.
+const READY_BYTES: usize = 960 << 10;
+
 /// Sets them.
 pub fn set_up() {
     let settings = [
@@ -19,4 +22,11 @@ pub fn set_up() {
         // SAFETY: numbers that the function knows; what is allocated already stays as it is.
         unsafe { libc::mallopt(setting, bytes) };
     }
+}
+
+/// Has the kernel make the pages that the end of a small recording takes, 235 of them, while there is time: until the program is loaded memlens
+/// has nothing to do, and at its end each would cost what a fault costs.
+pub fn make_ready() {
+    let pages: Vec<u8> = vec![1; READY_BYTES];
+    drop(std::hint::black_box(pages));
 }

@@ -8,6 +8,7 @@ use crate::interpreter::Interpreter;
 use crate::launch::{Ended, Program, exit_status};
 use crate::limit;
 use crate::output_file::OutputFile;
+use crate::own_heap;
 use crate::signal::{Inherited, SignalWatch};
 use crate::target::Target;
 use anyhow::{Context, Result, bail};
@@ -95,9 +96,10 @@ fn record(
     }
     let preload = agent_library::preload(agent);
     let program = Program::start(interpreter, target.words(), &preload, collector.server_name(), inherited)?;
-    // While it is loaded. Should it fail, it is done again, and said, when the capture is written.
+    // What can be done while the program is loaded. Should the reserve not be given back, that is tried again, and said, when the capture is written.
     let watched = collector.watch(program.pid().as_raw_pid().unsigned_abs());
     let _ = output.give_back_reserve();
+    own_heap::make_ready();
     let served = watched.and_then(|()| serve(&mut collector, &program, &signals));
     if let Ok(Some(newcomer)) = &served {
         program.kill();
