@@ -195,15 +195,16 @@ pub struct Interner {
 type StoredText = u64;
 
 impl Interner {
-    /// An interner that has the root node, site 0 and code 0.
-    pub fn new(memory: &mut impl Memory, header: &'static Header) -> Option<Self> {
+    /// An interner that has the root node, site 0 and code 0. Its table of nodes begins with `first_nodes` (a power of two) slots, half of which
+    /// can be used.
+    pub fn new(memory: &mut impl Memory, header: &'static Header, first_nodes: usize) -> Option<Self> {
         let interner = Self {
             nodes: Chunked::new(memory, &header.node_chunks, &header.node_count)?,
             sites: Chunked::new(memory, &header.site_chunks, &header.site_count)?,
             codes: Chunked::new(memory, &header.code_chunks, &header.code_count)?,
             // SAFETY: zeros are read only for indices that were written before.
             stored_codes: unsafe { private_array(memory, CODE_CHUNKS * CODES_PER_CHUNK)? },
-            node_table: IdTable::new(memory, 1 << 12)?,
+            node_table: IdTable::new(memory, first_nodes)?,
             code_table: IdTable::new(memory, 1 << 10)?,
             last_file: (0, &[]),
         };
@@ -546,7 +547,7 @@ mod tests {
     fn equal_things_share_an_id_and_ids_count_up() {
         let mut heap = Heap { next_offset: 4096 };
         let header = header(&mut heap);
-        let mut interner = Interner::new(&mut heap, header).unwrap();
+        let mut interner = Interner::new(&mut heap, header, 1 << 10).unwrap();
         let text = |bytes| RawText { bytes, width: 1 };
         let facts = CodeFacts { name: text(b"f"), file: text(b"/x.py"), first_line: 3 };
         let code = interner.code(&mut heap, &facts).unwrap();
