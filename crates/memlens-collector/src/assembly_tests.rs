@@ -194,6 +194,32 @@ fn some_tables() -> FakeTables {
     tables
 }
 
+/// The bug: each lane's counters of all sites came into being as they were read, 64 bytes for each lane and site.
+#[test]
+fn reading_a_lane_that_touched_few_sites_makes_no_memory() {
+    let mut tables = FakeTables::new();
+    let lanes = [tables.lane(), tables.lane()];
+    let sites: Vec<u32> = (0..3000).map(|_| tables.site(0, Allocator::Malloc as u32)).collect();
+    for &site in &sites {
+        tables.counters(lanes[0], site, live(1, 100));
+    }
+    // In the second lane the last site of a page, the first of the next, and one some pages on.
+    for place in [62, 63, 700, 2999] {
+        tables.counters(lanes[1], sites[place], live(1, 10));
+    }
+    let view = tables.view();
+    let before = view.file().resident_bytes();
+    let mut found = Vec::new();
+    let damage =
+        Assembler::new().add(0, &view, Peak::of(&view).0, |site, totals| found.push((site, totals.live_bytes)));
+    assert_eq!(damage, 0);
+    assert_eq!(view.file().resident_bytes(), before);
+    assert_eq!(found.len(), 3000);
+    let both: Vec<usize> = (0..3000).filter(|&place| found[place] == (sites[place] as usize, 110)).collect();
+    assert_eq!(both, [62, 63, 700, 2999]);
+    assert_eq!(found.iter().filter(|(_, bytes)| *bytes == 100).count(), 2996);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     /// The recorded program may write anything anywhere in the shared memory.

@@ -54,7 +54,7 @@ impl FakeTables {
     }
 
     pub fn view(&self) -> SharedView {
-        SharedView::new(&self.file, self.bytes).unwrap()
+        SharedView::new(SharedFile { file: self.file.try_clone().unwrap().into(), bytes: self.bytes }).unwrap()
     }
 
     pub fn put_u64(&self, offset: u64, value: u64) {

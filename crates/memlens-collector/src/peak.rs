@@ -86,15 +86,8 @@ pub fn chunk_totals(view: &SharedView, lanes: &[&Lane], chunk: usize, peak: Peak
     totals.fill(SiteTotals::default());
     let mut is_whole = true;
     for lane in lanes {
-        match view.counters(lane, chunk) {
-            Ok(Some(counters)) => {
-                for (total, counters) in totals.iter_mut().zip(counters) {
-                    total.add(counters, peak);
-                }
-            }
-            Ok(None) => {}
-            Err(_) => is_whole = false,
-        }
+        let read = view.counters(lane, chunk, totals.len(), |index, counters| totals[index].add(counters, peak));
+        is_whole &= read.is_ok();
     }
     let records = view.sites(chunk).unwrap_or_default();
     for (total, record) in totals.iter_mut().zip(records) {

@@ -5,7 +5,7 @@
 //! and says nothing just waits.
 use crate::Error;
 use memlens_format::shared::{Header, Hello, SHARED_MAGIC, WELCOME_TASKS, Welcome};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, ftruncate, memfd_create, seek};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::io::IoSlice;
 use std::mem::{MaybeUninit, offset_of};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Size of a shared file. It is sparse: only what the agent touches exists.
@@ -141,6 +142,28 @@ impl SharedFile {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         fcntl_add_seals(&file, seals).map_err(Error::SharedFile)?;
         Ok(Self { file, bytes })
+    }
+
+    /// The parts of `range` that exist: the others are zeros, and to read them through a mapping would make them exist. All of it where the
+    /// kernel does not tell.
+    pub fn written(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+        let mut next = range.start;
+        std::iter::from_fn(move || {
+            if next >= range.end {
+                return None;
+            }
+            let start = match seek(&self.file, SeekFrom::Data(next)) {
+                Ok(start) => start.max(next),
+                Err(Errno::NXIO) => range.end,
+                Err(_) => next,
+            };
+            if start >= range.end {
+                return None;
+            }
+            let end = seek(&self.file, SeekFrom::Hole(start)).map_or(range.end, |hole| hole.min(range.end));
+            next = end;
+            Some(start..end)
+        })
     }
 
     /// Bytes that exist of the file: what it adds to the resident set of whoever has touched all of it.

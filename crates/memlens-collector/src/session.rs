@@ -83,7 +83,6 @@ struct Seen {
 
 /// Shared tables, as yet nobody's.
 pub struct Tables {
-    shared: SharedFile,
     view: SharedView,
     /// The header, to write the clock into.
     header: Mapping,
@@ -94,8 +93,7 @@ impl Tables {
     pub fn new() -> Result<Self, Error> {
         let shared = SharedFile::new()?;
         let header = Mapping::writable(&shared.file, size_of::<Header>())?;
-        let view = SharedView::new(&shared.file, shared.bytes)?;
-        Ok(Self { shared, view, header })
+        Ok(Self { view: SharedView::new(shared)?, header })
     }
 }
 
@@ -170,7 +168,7 @@ impl Session {
         let command = info.command();
         let pid = Pid::from_raw(client.pid.cast_signed());
         let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        client.accept(&tables.shared, tells_tasks)?;
+        client.accept(tables.view.file(), tells_tasks)?;
         Ok(Self {
             index,
             pid: client.pid,
@@ -213,7 +211,7 @@ impl Session {
             self.highest = (live_bytes, clock_ns);
         }
         let resident = self.info.resident().unwrap_or_default();
-        self.table_bytes = self.tables.shared.resident_bytes();
+        self.table_bytes = self.tables.view.file().resident_bytes();
         self.resident = resident.all_bytes.saturating_sub(self.table_bytes);
         self.anonymous = resident.anonymous_bytes;
         let rss_bytes = self.resident;
@@ -237,7 +235,7 @@ impl Session {
     /// The tables only grow, so they were at most as large at that moment as they are now: the mark less their size now is
     /// never more than what the program itself held.
     pub fn raise_resident_peak(&mut self, high_water_bytes: u64) {
-        let own = high_water_bytes.saturating_sub(self.tables.shared.resident_bytes());
+        let own = high_water_bytes.saturating_sub(self.tables.view.file().resident_bytes());
         self.resident_peak = self.resident_peak.max(own);
     }
 

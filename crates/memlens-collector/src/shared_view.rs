@@ -4,6 +4,7 @@
 //! damage.
 use crate::Error;
 use crate::mapping::{Mapping, Record};
+use crate::server::SharedFile;
 use crate::shortage::limit_of;
 use memlens_format::capture::Region;
 use memlens_format::shared::{
@@ -11,7 +12,6 @@ use memlens_format::shared::{
     NODE_CHUNKS, NODES_PER_CHUNK, NodeRecord, SHARED_MAGIC, SHARED_VERSION, SITE_CHUNKS, SITES_PER_CHUNK, SiteRecord,
     Text,
 };
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Longest text in bytes that is believed.
@@ -19,21 +19,27 @@ const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// A read-only view of a shared file.
 pub struct SharedView {
+    file: SharedFile,
     mapping: Mapping,
 }
 
 impl SharedView {
-    /// Maps `file_bytes` of the file; less where the kernel refuses that much (a limit on the address space), in which case
-    /// what lies beyond is out of reach and counts as damage.
-    pub fn new(file: impl AsFd, file_bytes: u64) -> Result<Self, Error> {
-        let mut length = wanted_length(file_bytes);
+    /// Maps the file; part of it where the kernel refuses that much (a limit on the address space), in which case what lies
+    /// beyond is out of reach and counts as damage.
+    pub fn new(file: SharedFile) -> Result<Self, Error> {
+        let mut length = wanted_length(file.bytes);
         loop {
-            match Mapping::read_only(&file, length) {
-                Ok(mapping) => return Ok(Self { mapping }),
+            match Mapping::read_only(&file.file, length) {
+                Ok(mapping) => return Ok(Self { file, mapping }),
                 Err(error) if length / 2 < size_of::<Header>() => return Err(error),
                 Err(_) => length /= 2,
             }
         }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &SharedFile {
+        &self.file
     }
 
     /// The header.
@@ -85,13 +91,35 @@ impl SharedView {
         offsets.iter().map(|offset| self.at(offset)).collect()
     }
 
-    /// What `lane` knows about the sites of a chunk: `Ok(None)` where it never touched one of them, `Err` for a wild offset.
-    pub fn counters(&self, lane: &Lane, chunk: usize) -> Result<Option<&[Counters]>, Damaged> {
+    /// Hands `each` what `lane` knows about the first `count` sites of a chunk, with the index in the chunk; fails for a wild offset.
+    ///
+    /// Pages that the agent has not written are left out: to read one would make it exist. A lane has 64 bytes for each site, and of the
+    /// lanes beside the first each touches few.
+    pub fn counters(
+        &self,
+        lane: &Lane,
+        chunk: usize,
+        count: usize,
+        mut each: impl FnMut(usize, &Counters),
+    ) -> Result<(), Damaged> {
         let offset = lane.chunks.get(chunk).ok_or(Damaged)?;
         if offset.load(Relaxed) == 0 {
-            return Ok(None);
+            return Ok(());
         }
-        self.chunk(offset, SITES_PER_CHUNK).map(Some).ok_or(Damaged)
+        let counters: &[Counters] = self.chunk(offset, SITES_PER_CHUNK).ok_or(Damaged)?;
+        let counters = &counters[..count.min(SITES_PER_CHUNK)];
+        // The first lane alone has touched every site there is.
+        if self.header().lane_count.load(Relaxed) == 1 {
+            counters.iter().enumerate().for_each(|(index, counters)| each(index, counters));
+            return Ok(());
+        }
+        let start = offset.load(Relaxed);
+        let index_of = |offset: u64| (offset - start) as usize / size_of::<Counters>();
+        for written in self.file.written(start..start + size_of_val(counters) as u64) {
+            let (first, end) = (index_of(written.start), index_of(written.end));
+            (first..).zip(&counters[first..end]).for_each(|(index, counters)| each(index, counters));
+        }
+        Ok(())
     }
 
     /// Appends the bytes of `text` to `target` and returns its width.
