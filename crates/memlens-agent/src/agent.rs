@@ -24,7 +24,6 @@ use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 use libc::c_void;
-use memlens_cpython::line_table::LineCursor;
 use memlens_format::shared::{
     Head, Header, MAX_LANES, PYTHON_SUPPORTED, SHARED_MAGIC, SHARED_VERSION, STATUS_RECORDING,
 };
@@ -99,8 +98,6 @@ pub struct Cold {
     pub mappings: Mappings,
     /// Lines of instructions.
     pub lines: Lines,
-    /// The line table that was last read, and its code object's serial number.
-    pub line_cursor: Option<(u32, LineCursor<'static>)>,
     /// Names of tasks that have a record.
     pub task_names: u32,
     free_writers: *mut Writer,
@@ -348,7 +345,6 @@ fn begin(sizes: FirstSizes) -> Option<()> {
         live_codes,
         mappings,
         lines,
-        line_cursor: None,
         task_names: 0,
         free_writers: null_mut(),
         orphans: null_mut(),

@@ -715,19 +715,11 @@ fn known_code<V: Layout>(cold: &mut Cold, address: *const c_void) -> Option<Live
 /// The line of an instruction, 0 if it has none. A stack is one of lines, not of instructions: the two calls of `f(n - 1) + f(n - 2)`
 /// are one place, else a recursion would have as many stacks as there are paths through it.
 fn line_of<V: Layout>(cold: &mut Cold, known: LiveCode, address: *const c_void, instruction: u32) -> u32 {
-    if let Some(line) = cold.lines.get(known.serial, instruction) {
-        return line;
-    }
-    let is_open = cold.line_cursor.as_ref().is_some_and(|(serial, _)| *serial == known.serial);
-    if !is_open {
-        // SAFETY: the code object is alive, and the cursor is not used for another (serials are never used twice).
+    cold.lines.line(known.serial, instruction, || {
+        // SAFETY: the code object is alive.
         let code = unsafe { read_code(address, &V::CODE) };
-        let cursor = LineCursor::new(code.line_table, code.first_line, V::MINOR << 16 | 0x0300_0000);
-        cold.line_cursor = Some((known.serial, cursor));
-    }
-    let line = cold.line_cursor.as_mut().and_then(|(_, cursor)| cursor.line_at(instruction)).unwrap_or(0);
-    cold.lines.set(known.serial, instruction, line);
-    line
+        LineCursor::new(code.line_table, code.first_line, V::MINOR << 16 | 0x0300_0000)
+    })
 }
 
 /// Enters a key in the writer's table; lane 0's also in the list of the code object, to be forgotten with it.
