@@ -5,7 +5,7 @@ use core::mem::{MaybeUninit, size_of, zeroed};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libc::{c_int, c_void};
 use memlens_format::shared::{
-    COLLECTOR_ENV, HELLO_READS_TASKS, Head, Hello, SHARED_MAGIC, SHARED_VERSION, WELCOME_TASKS, Welcome,
+    COLLECTOR_ENV, HELLO_HAS_GIL, HELLO_READS_TASKS, Head, Hello, SHARED_MAGIC, SHARED_VERSION, WELCOME_TASKS, Welcome,
 };
 
 /// How long the collector may take to answer. It sits in a poll loop; a longer silence means that it is stopped or dead.
@@ -40,7 +40,8 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)>
         parent_pid,
         python_version: python.version,
         python_kind: python.kind,
-        abilities: if task::can_be_told(python) { HELLO_READS_TASKS } else { 0 },
+        abilities: if task::can_be_told(python) { HELLO_READS_TASKS } else { 0 }
+            | if python.is_free_threaded { 0 } else { HELLO_HAS_GIL },
     };
     // SAFETY: `hello` is plain data of that size.
     let sent = unsafe { libc::send(socket.0, (&raw const hello).cast(), size_of::<Hello>(), libc::MSG_NOSIGNAL) };

@@ -22,6 +22,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const FILE_BYTES: u64 = 1 << 40;
 /// Smallest size that is worth a try, under a limit on the size of files.
 const LEAST_FILE_BYTES: u64 = 64 << 20;
+/// What a shared file comes into being by, at the least.
+const PAGE_BYTES: u64 = 4096;
 /// Most clients that have connected but not yet said anything; beyond it the oldest are dropped.
 const MAX_SILENT_CLIENTS: usize = 128;
 /// Length of the queue of connections that wait to be accepted.
@@ -144,8 +146,10 @@ impl SharedFile {
         Ok(Self { file, bytes })
     }
 
-    /// The parts of `range` that exist: the others are zeros, and to read them through a mapping would make them exist. All of it where the
-    /// kernel does not tell.
+    /// The pages of `range` that exist, cut to it: the others are zeros, and to read them through a mapping would make them exist. All of it
+    /// where the kernel does not tell.
+    ///
+    /// It asks for each page: to ask for the next hole, the kernel walks on through all that is written, wherever `range` ends.
     pub fn written(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let mut next = range.start;
         std::iter::from_fn(move || {
@@ -157,12 +161,8 @@ impl SharedFile {
                 Err(Errno::NXIO) => range.end,
                 Err(_) => next,
             };
-            if start >= range.end {
-                return None;
-            }
-            let end = seek(&self.file, SeekFrom::Hole(start)).map_or(range.end, |hole| hole.min(range.end));
-            next = end;
-            Some(start..end)
+            next = (start + 1).next_multiple_of(PAGE_BYTES).min(range.end);
+            (start < range.end).then_some(start..next)
         })
     }
 

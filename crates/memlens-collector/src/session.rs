@@ -12,7 +12,8 @@ use crate::shortage::Refusal;
 use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
-    HELLO_READS_TASKS, Header, Hello, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK, is_release,
+    HELLO_HAS_GIL, HELLO_READS_TASKS, Header, Hello, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK,
+    is_release,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -158,7 +159,14 @@ pub struct Closed {
 
 impl Session {
     /// Sends `tables` to `client`, whose session has the number `index`.
-    pub fn open(index: u32, client: &Client, tables: Tables, tells_tasks: bool, clock_ns: u64) -> Result<Self, Error> {
+    pub fn open(
+        index: u32,
+        client: &Client,
+        mut tables: Tables,
+        tells_tasks: bool,
+        clock_ns: u64,
+    ) -> Result<Self, Error> {
+        tables.view.first_lane_is_whole = client.hello.abilities & HELLO_HAS_GIL != 0;
         if let Some(fields) = tables.header.record::<Header>(0) {
             fields.collector_pid.store(std::process::id(), Relaxed);
             fields.clock_ns.store(clock_ns, Relaxed);

@@ -21,6 +21,8 @@ const MAX_TEXT_BYTES: usize = 16 << 20;
 pub struct SharedView {
     file: SharedFile,
     mapping: Mapping,
+    /// Whether the first lane has touched every site, or nearly so, and is read without looking which of its pages exist.
+    pub first_lane_is_whole: bool,
 }
 
 impl SharedView {
@@ -30,7 +32,7 @@ impl SharedView {
         let mut length = wanted_length(file.bytes);
         loop {
             match Mapping::read_only(&file.file, length) {
-                Ok(mapping) => return Ok(Self { file, mapping }),
+                Ok(mapping) => return Ok(Self { file, mapping, first_lane_is_whole: false }),
                 Err(error) if length / 2 < size_of::<Header>() => return Err(error),
                 Err(_) => length /= 2,
             }
@@ -108,8 +110,9 @@ impl SharedView {
         }
         let counters: &[Counters] = self.chunk(offset, SITES_PER_CHUNK).ok_or(Damaged)?;
         let counters = &counters[..count.min(SITES_PER_CHUNK)];
-        // The first lane alone has touched every site there is.
-        if self.header().lane_count.load(Relaxed) == 1 {
+        // Where it is the only one, it has touched every site there is.
+        let is_alone = self.header().lane_count.load(Relaxed) == 1;
+        if is_alone || self.first_lane_is_whole && self.is_first(lane) {
             counters.iter().enumerate().for_each(|(index, counters)| each(index, counters));
             return Ok(());
         }
@@ -162,6 +165,10 @@ impl SharedView {
     pub fn live_bytes(&self) -> i64 {
         let header = self.header();
         header.main_live_bytes.load(Relaxed).saturating_add(header.others_bytes.load(Relaxed))
+    }
+
+    fn is_first(&self, lane: &Lane) -> bool {
+        self.at(&self.header().lanes[0]).is_some_and(|first: &Lane| std::ptr::eq(first, lane))
     }
 
     fn at<T: Record>(&self, offset: &AtomicU64) -> Option<&T> {

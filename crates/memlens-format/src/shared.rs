@@ -350,6 +350,8 @@ pub const PYTHON_OTHER: u32 = 4;
 
 /// [`Hello::abilities`]: the agent knows where this interpreter keeps the running asyncio task.
 pub const HELLO_READS_TASKS: u32 = 1;
+/// [`Hello::abilities`]: the interpreter has a GIL, whose holders write lane 0: there are next to no sites that lane 0 has not touched.
+pub const HELLO_HAS_GIL: u32 = 2;
 
 /// The collector's answer to a [`Hello`].
 #[repr(C)]

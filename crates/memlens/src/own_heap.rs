@@ -27,6 +27,9 @@ pub fn set_up() {
 /// Has the kernel make the pages that the end of a small recording takes, 235 of them, while there is time: until the program is loaded memlens
 /// has nothing to do, and at its end each would cost what a fault costs.
 pub fn make_ready() {
-    let pages: Vec<u8> = vec![1; READY_BYTES];
+    let mut pages: Vec<u8> = Vec::new();
+    if pages.try_reserve_exact(READY_BYTES).is_ok() {
+        pages.resize(READY_BYTES, 1);
+    }
     drop(std::hint::black_box(pages));
 }
