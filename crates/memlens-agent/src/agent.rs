@@ -25,7 +25,7 @@ use core::sync::atomic::{
 };
 use libc::c_void;
 use memlens_format::shared::{
-    Head, Header, MAX_LANES, PYTHON_SUPPORTED, SHARED_MAGIC, SHARED_VERSION, STATUS_RECORDING,
+    Head, Header, MAX_LANES, PYTHON_SUPPORTED, SHARED_MAGIC, SHARED_VERSION, STATUS_FAILED, STATUS_RECORDING,
 };
 use memlens_recorder::Memory;
 use memlens_recorder::intern::{Interner, LiveCodes};
@@ -332,7 +332,15 @@ const FIRST_KEYS_OF_A_THREAD: usize = 1 << 8;
 
 /// Asks for the shared file and sets up the tables in it.
 fn begin(sizes: FirstSizes) -> Option<()> {
-    let (mut memory, head) = connect::connect(python::found())?;
+    let (memory, head) = connect::connect(python::found())?;
+    let made = make_tables(memory, head, sizes);
+    if made.is_none() {
+        head.header.status.store(STATUS_FAILED, Relaxed);
+    }
+    made
+}
+
+fn make_tables(mut memory: ProcessMemory, head: &'static Head, sizes: FirstSizes) -> Option<()> {
     HEAD.store((&raw const *head).cast_mut(), Relaxed);
     let header = &head.header;
     let interner = Interner::new(&mut memory, header, sizes.nodes)?;

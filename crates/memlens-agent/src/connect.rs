@@ -1,11 +1,12 @@
 //! How it begins: the agent asks the collector for the shared file.
-use crate::process_memory::ProcessMemory;
+use crate::process_memory::{ProcessMemory, map};
 use crate::{python, task};
 use core::mem::{MaybeUninit, size_of, zeroed};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libc::{c_int, c_void};
 use memlens_format::shared::{
-    COLLECTOR_ENV, HELLO_HAS_GIL, HELLO_READS_TASKS, Head, Hello, SHARED_MAGIC, SHARED_VERSION, WELCOME_TASKS, Welcome,
+    COLLECTOR_ENV, HELLO_HAS_GIL, HELLO_READS_TASKS, Head, Header, Hello, SHARED_MAGIC, SHARED_VERSION, STATUS_FAILED,
+    WELCOME_TASKS, Welcome,
 };
 
 /// How long the collector may take to answer. It sits in a poll loop; a longer silence means that it is stopped or dead.
@@ -53,7 +54,23 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)>
         return None;
     }
     task::tell(welcome.wishes & WELCOME_TASKS != 0);
-    ProcessMemory::open(file?.0, welcome.file_bytes)
+    let file = file?;
+    let opened = ProcessMemory::open(file.0, welcome.file_bytes);
+    if opened.is_none() {
+        say_failed(&file);
+    }
+    opened
+}
+
+/// Says so in the file itself, of which one page may still be mapped: the collector cannot tell else from a process that was killed right now.
+fn say_failed(file: &Descriptor) {
+    let bytes = size_of::<Header>();
+    let Some(page) = map(bytes, libc::MAP_SHARED, file.0) else { return };
+    // SAFETY: the mapping is as large as a Header, whose fields are atomics, and nobody else knows of it.
+    unsafe {
+        page.cast::<Header>().as_ref().status.store(STATUS_FAILED, Relaxed);
+        libc::syscall(libc::SYS_munmap, page.as_ptr(), bytes);
+    }
 }
 
 fn open_socket() -> Option<Descriptor> {

@@ -75,6 +75,8 @@ pub const CODE_KIND_NAME: u32 = 1;
 pub const STATUS_STARTING: u32 = 0;
 /// [`Header::status`]: recording.
 pub const STATUS_RECORDING: u32 = 1;
+/// [`Header::status`]: the agent could not make its tables, and the program runs unrecorded.
+pub const STATUS_FAILED: u32 = 2;
 /// The first page(s) of the file.
 #[repr(C, align(64))]
 pub struct Header {

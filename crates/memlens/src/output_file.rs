@@ -108,3 +108,23 @@ fn sibling(destination: &Path) -> PathBuf {
     let name = destination.file_name().unwrap_or_default().display();
     destination.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_reserve_stays_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for gives_back_early in [true, false] {
+            let path = folder.path().join(format!("a-{gives_back_early}"));
+            let mut output = OutputFile::create(&path, false).unwrap();
+            if gives_back_early {
+                output.give_back_reserve().unwrap();
+                assert!(output.file.metadata().unwrap().len() <= 1);
+            }
+            output.write_with(|file| Ok(io::Write::write_all(file, b"all of it")?)).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"all of it");
+        }
+    }
+}

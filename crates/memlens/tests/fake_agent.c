@@ -1,5 +1,6 @@
 /* An agent that only says hello: as a process of the kind that FAKE_PYTHON_KIND and FAKE_PYTHON_VERSION name (without
- * them: a supported CPython 3.12.1). What it is told, and the collector's process, go to the file FAKE_AGENT_LOG. */
+ * them: a supported CPython 3.12.1). What it is told, and the collector's process, go to the file FAKE_AGENT_LOG. With FAKE_END it never
+ * begins to record: the process ends there and then ("killed"), or runs on without tables ("failed"). */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -60,6 +61,13 @@ __attribute__((constructor)) static void begin(void)
     struct header *header = NULL;
     if (file >= 0) {
         header = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        const char *end = getenv("FAKE_END");
+        if (end && strcmp(end, "killed") == 0)
+            _exit(0);
+        if (end) {
+            header->status = 2;
+            return;
+        }
         header->version = SHARED_VERSION;
         header->status = 1;
         header->python_version = hello.python_version;

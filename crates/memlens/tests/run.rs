@@ -184,6 +184,20 @@ fn options_of_memlens_come_first_in_every_spelling() {
     assert!(names[0].starts_with("memlens-c-") && names[0].ends_with(".mlens"), "{names:?}");
 }
 
+/// The bug: a worker that was killed in the first moment of its life made the recording of its whole pool incomplete.
+#[test]
+fn a_process_that_ends_before_it_records_misses_nothing_and_one_that_runs_on_does() {
+    for (end, is_complete) in [("killed", true), ("failed", false)] {
+        let work = Workshop::new("print('ran')");
+        let words = ["-o", "a.mlens", "--python", python(), "script.py"];
+        let output = work.command(&words).env("FAKE_END", end).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let capture = memlens_capture::open(&work.path().join("a.mlens")).unwrap().into_capture();
+        assert_eq!(capture.meta.complete, is_complete, "{end}: {}", capture.meta.incomplete_reason);
+        assert_eq!(capture.meta.incomplete_reason.contains("ran unrecorded"), !is_complete);
+    }
+}
+
 #[test]
 fn force_replaces_a_file_and_only_when_the_new_one_is_complete() {
     let work = Workshop::new("print(open('a.mlens').read())");
