@@ -62,14 +62,14 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)>
     opened
 }
 
-/// Says so in the file itself, of which one page may still be mapped: the collector cannot tell else from a process that was killed right now.
+/// Says so in the file itself, whose header alone may still be mapped: the collector cannot tell else from a process that was killed right now.
 fn say_failed(file: &Descriptor) {
     let bytes = size_of::<Header>();
-    let Some(page) = map(bytes, libc::MAP_SHARED, file.0) else { return };
+    let Some(header) = map(bytes, libc::MAP_SHARED, file.0) else { return };
     // SAFETY: the mapping is as large as a Header, whose fields are atomics, and nobody else knows of it.
     unsafe {
-        page.cast::<Header>().as_ref().status.store(STATUS_FAILED, Relaxed);
-        libc::syscall(libc::SYS_munmap, page.as_ptr(), bytes);
+        header.cast::<Header>().as_ref().status.store(STATUS_FAILED, Relaxed);
+        libc::syscall(libc::SYS_munmap, header.as_ptr(), bytes);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
     HELLO_HAS_GIL, HELLO_READS_TASKS, Header, Hello, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK,
-    STATUS_STARTING, is_release,
+    STATUS_FAILED, STATUS_STARTING, is_release,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -381,7 +381,8 @@ fn incomplete_reason(header: &Header, is_ready: bool, damage: u64) -> String {
         // One that was killed while its agent began (a pool's worker that is not needed any more) has done nothing unseen.
         return match header.status.load(Relaxed) {
             STATUS_STARTING => String::new(),
-            _ => "the recorder's tables could not be made: the process ran unrecorded".to_owned(),
+            STATUS_FAILED => "the recorder's tables could not be made: the process ran unrecorded".to_owned(),
+            _ => "the recorder's tables cannot be read: the program overwrote their beginning".to_owned(),
         };
     }
     if header.is_table_full.load(Relaxed) != 0 {

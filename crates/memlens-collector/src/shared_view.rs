@@ -104,11 +104,12 @@ impl SharedView {
         count: usize,
         mut each: impl FnMut(usize, &Counters),
     ) -> Result<(), Damaged> {
-        let offset = lane.chunks.get(chunk).ok_or(Damaged)?;
-        if offset.load(Relaxed) == 0 {
+        // Read once: the program may write another over it.
+        let start = lane.chunks.get(chunk).ok_or(Damaged)?.load(Relaxed);
+        if start == 0 {
             return Ok(());
         }
-        let counters: &[Counters] = self.chunk(offset, SITES_PER_CHUNK).ok_or(Damaged)?;
+        let counters: &[Counters] = self.mapping.records(start, SITES_PER_CHUNK).ok_or(Damaged)?;
         let counters = &counters[..count.min(SITES_PER_CHUNK)];
         // Where it is the only one, it has touched every site there is.
         let is_alone = self.header().lane_count.load(Relaxed) == 1;
@@ -116,7 +117,6 @@ impl SharedView {
             counters.iter().enumerate().for_each(|(index, counters)| each(index, counters));
             return Ok(());
         }
-        let start = offset.load(Relaxed);
         let index_of = |offset: u64| (offset - start) as usize / size_of::<Counters>();
         for written in self.file.written(start..start + size_of_val(counters) as u64) {
             let (first, end) = (index_of(written.start), index_of(written.end));
