@@ -30,7 +30,10 @@ def _lay_out_command() -> None:
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     release = ROOT / target / "release"
     cargo = os.environ.get("CARGO", "cargo")
-    subprocess.run([cargo, "build", "--release", "-p", "memlens", "-p", "memlens-agent"], cwd=ROOT, check=True)
+    # What is passed on does not have the C library in it, whose licence is another.
+    environment = {**os.environ, "MEMLENS_LINK": "dynamic"}
+    command = [cargo, "build", "--release", "-p", "memlens", "-p", "memlens-agent"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
     shutil.rmtree(DATA, ignore_errors=True)
     for source, folder in [("memlens", "scripts"), ("libmemlens_agent.so", "data/libexec/memlens")]:
         place = DATA / folder

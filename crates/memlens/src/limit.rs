@@ -1,7 +1,6 @@
 //! Limits on resources that are meant for the program and not for memlens, whose shared tables count as a file and as address space, and which
 //! needs descriptors of its own. They are lifted as far as this process may, and put back in the program.
 use anyhow::{Result, bail};
-use std::io;
 
 const LIFTED: [libc::__rlimit_resource_t; 4] =
     [libc::RLIMIT_FSIZE, libc::RLIMIT_NOFILE, libc::RLIMIT_AS, libc::RLIMIT_DATA];
@@ -21,16 +20,22 @@ impl Lifted {
         Self(LIFTED.map(lift))
     }
 
-    /// Puts them back. Async-signal-safe.
-    pub fn restore(&self) -> io::Result<()> {
+    /// What `body` returns, which runs with the limits as they were. They are lifted again afterwards.
+    pub fn without<T>(&self, body: impl FnOnce() -> T) -> T {
+        self.restore();
+        let result = body();
+        Self::now();
+        result
+    }
+
+    /// Puts them back, which the kernel always allows: each is the process' own former limit, and not above the present one.
+    fn restore(&self) {
         for (resource, limit) in LIFTED.iter().zip(&self.0) {
-            let Some(limit) = limit else { continue };
-            // SAFETY: a whole limit.
-            if unsafe { libc::setrlimit(*resource, limit) } < 0 {
-                return Err(io::Error::last_os_error());
+            if let Some(limit) = limit {
+                // SAFETY: a whole limit.
+                unsafe { libc::setrlimit(*resource, limit) };
             }
         }
-        Ok(())
     }
 }
 

@@ -3,8 +3,10 @@
 //! The terminal sends its signals (Ctrl-C, Ctrl-\, a hang-up) to the program as well as to memlens, which therefore takes no
 //! notice of them. What is sent to memlens alone, as `kill` or a supervisor does, is meant for the program and is passed on.
 //! All of this works by blocking the signals and reading them from a descriptor: no disposition is changed that the
-//! program could inherit, but for the blocked set, SIGXFSZ and the limit on the size of files, which [`Inherited::restore`] puts back.
+//! program could inherit, but for the blocked set and SIGXFSZ, which [`Inherited::attributes`] puts back.
 use crate::limit::Lifted;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFlags};
+use nix::sys::signal::SigSet;
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
@@ -25,7 +27,8 @@ pub struct SignalWatch {
 pub struct Inherited {
     mask: libc::sigset_t,
     file_size_action: libc::sigaction,
-    limits: Lifted,
+    /// The limits.
+    pub limits: Lifted,
 }
 
 impl SignalWatch {
@@ -73,14 +76,21 @@ impl SignalWatch {
 }
 
 impl Inherited {
-    /// Puts back what was inherited. Async-signal-safe: for use between fork and exec.
-    pub fn restore(&self) -> io::Result<()> {
-        // SAFETY: the action was filled in by the kernel; a null pointer says that the old one is not wanted.
-        check(unsafe { libc::sigaction(libc::SIGXFSZ, &self.file_size_action, std::ptr::null_mut()) })?;
-        self.limits.restore()?;
-        // SAFETY: the mask was filled in by the kernel; a null pointer says that the old one is not wanted.
-        check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.mask, std::ptr::null_mut()) })?;
-        Ok(())
+    /// What a program is to be spawned with, so that it has the signals that memlens was started with. SIGPIPE has the default action again,
+    /// which Rust's runtime took from it.
+    pub fn attributes(&self) -> nix::Result<PosixSpawnAttr> {
+        let mut reset = SigSet::empty();
+        reset.add(nix::sys::signal::Signal::SIGPIPE);
+        if self.file_size_action.sa_sigaction == libc::SIG_DFL {
+            reset.add(nix::sys::signal::Signal::SIGXFSZ);
+        }
+        // SAFETY: the kernel has filled in the mask.
+        let mask = unsafe { SigSet::from_sigset_t_unchecked(self.mask) };
+        let mut attributes = PosixSpawnAttr::init()?;
+        attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)?;
+        attributes.set_sigmask(&mask)?;
+        attributes.set_sigdefault(&reset)?;
+        Ok(attributes)
     }
 }
 
