@@ -1,12 +1,12 @@
 //! How it begins: the agent asks the collector for the shared file.
 use crate::process_memory::{ProcessMemory, map};
-use crate::{python, task};
+use crate::{end_notice, python, task};
 use core::mem::{MaybeUninit, size_of, zeroed};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use libc::{c_int, c_void};
 use memlens_format::shared::{
     COLLECTOR_ENV, HELLO_HAS_GIL, HELLO_READS_TASKS, Head, Header, Hello, SHARED_MAGIC, SHARED_VERSION, STATUS_FAILED,
-    WELCOME_TASKS, Welcome,
+    WELCOME_END_NOTICE, WELCOME_TASKS, Welcome,
 };
 
 /// How long the collector may take to answer. It sits in a poll loop; a longer silence means that it is stopped or dead.
@@ -56,8 +56,10 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)>
     task::tell(welcome.wishes & WELCOME_TASKS != 0);
     let file = file?;
     let opened = ProcessMemory::open(file.0, welcome.file_bytes);
-    if opened.is_none() {
-        say_failed(&file);
+    match &opened {
+        Some((_, head)) if welcome.wishes & WELCOME_END_NOTICE != 0 => end_notice::promise(&head.header),
+        Some(_) => {}
+        None => say_failed(&file),
     }
     opened
 }

@@ -20,6 +20,7 @@
 
 mod agent;
 mod connect;
+mod end_notice;
 mod event;
 mod hook_c;
 mod hook_loader;

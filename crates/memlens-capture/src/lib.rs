@@ -12,4 +12,4 @@ mod write;
 pub use error::Error;
 pub use memlens_format::capture::{Capture, Section};
 pub use read::{Damage, Opened, Parts, open, open_parts, read};
-pub use write::{Written, write_to};
+pub use write::{Writer, Written, write_to};

@@ -15,34 +15,89 @@ pub(crate) const MAX_RATIO: u64 = 256;
 /// See [`MAX_RATIO`].
 pub(crate) const FREE_RAW_BYTES: u64 = 1 << 20;
 
-/// What [`write_to`] wrote.
+/// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Length of the file.
     pub bytes: u64,
 }
 
+/// The sections that are large, and known before the rest.
+const TABLES: [Section; 6] =
+    [Section::Strings, Section::Frames, Section::Nodes, Section::Sites, Section::Releases, Section::Slices];
+
 /// Writes a capture to `out`, which should be an empty file that the caller has just created. A section is written in
 /// one call, in the order in which a reader needs them: what an interrupted write leaves can be salvaged.
 pub fn write_to(out: &mut impl Write, capture: &Capture) -> Result<Written, Error> {
-    write_sections(out, capture).map_err(|source| Error::CannotWrite { source })
+    Writer::new()?.write_to(out, capture)
 }
 
-fn write_sections(out: &mut impl Write, capture: &Capture) -> io::Result<Written> {
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    let header = file_header();
-    out.write_all(&header)?;
-    let mut bytes = header.len() as u64;
-    for section in Section::ALL {
-        let raw = encode_section(section, capture);
-        let compressed = compressor.compress(&raw)?;
-        let (compression, stored) = choose(&raw, &compressed);
-        let header = section_header(section, compression, raw.len() as u64, stored);
-        out.write_all(&[header.as_slice(), stored].concat())?;
-        bytes += (header.len() + stored.len()) as u64;
+/// Writes one capture, parts of which it may have made before the whole was known.
+pub struct Writer {
+    compressor: zstd::bulk::Compressor<'static>,
+    prepared: Vec<(Section, Vec<u8>)>,
+}
+
+impl Writer {
+    /// Nothing prepared.
+    pub fn new() -> Result<Self, Error> {
+        let compressor = zstd::bulk::Compressor::new(LEVEL).map_err(cannot_write)?;
+        Ok(Self { compressor, prepared: Vec::new() })
     }
-    out.flush()?;
-    Ok(Written { bytes })
+
+    /// Has the compressor make what it needs for sections of this size. It takes a third of a millisecond, which is better spent while a program starts
+    /// than when its end is waited for.
+    pub fn make_ready(&mut self, section_bytes: usize) -> Result<(), Error> {
+        // Next to nothing in it repeats, so that every part of the compressor has something to do.
+        let raw: Vec<u8> = (0..section_bytes as u32).map(|index| (index.wrapping_mul(index) >> 11) as u8).collect();
+        self.compressor.compress(&raw).map(drop).map_err(cannot_write)
+    }
+
+    /// Makes the sections of `capture`'s tables (strings, frames, nodes, sites, releases, slices), which must be those of the capture that
+    /// [`Writer::write_to`] is given: they are not made again.
+    pub fn prepare_tables(&mut self, capture: &Capture) -> Result<(), Error> {
+        let make = |section| Ok((section, self.section(section, capture)?));
+        self.prepared = TABLES.into_iter().map(make).collect::<io::Result<_>>().map_err(cannot_write)?;
+        Ok(())
+    }
+
+    /// As [`write_to`].
+    pub fn write_to(mut self, out: &mut impl Write, capture: &Capture) -> Result<Written, Error> {
+        self.write_sections(out, capture).map_err(cannot_write)
+    }
+
+    fn write_sections(&mut self, out: &mut impl Write, capture: &Capture) -> io::Result<Written> {
+        let header = file_header();
+        out.write_all(&header)?;
+        let mut bytes = header.len() as u64;
+        let prepared = std::mem::take(&mut self.prepared);
+        for section in Section::ALL {
+            let made;
+            let whole = match prepared.iter().find(|(name, _)| *name == section) {
+                Some((_, whole)) => whole,
+                None => {
+                    made = self.section(section, capture)?;
+                    &made
+                }
+            };
+            out.write_all(whole)?;
+            bytes += whole.len() as u64;
+        }
+        out.flush()?;
+        Ok(Written { bytes })
+    }
+
+    /// A section as it stands in the file.
+    fn section(&mut self, section: Section, capture: &Capture) -> io::Result<Vec<u8>> {
+        let raw = encode_section(section, capture);
+        let compressed = self.compressor.compress(&raw)?;
+        let (compression, stored) = choose(&raw, &compressed);
+        Ok([section_header(section, compression, raw.len() as u64, stored).as_slice(), stored].concat())
+    }
+}
+
+fn cannot_write(source: io::Error) -> Error {
+    Error::CannotWrite { source }
 }
 
 fn choose<'a>(raw: &'a [u8], compressed: &'a [u8]) -> (Compression, &'a [u8]) {

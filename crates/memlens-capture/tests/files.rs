@@ -1,11 +1,11 @@
 //! Files in good order, cut short, changed, hostile, and of every released version.
 mod fixture;
 
-use memlens_capture::{Error, Opened, Parts, Section, open, read, write_to};
-use memlens_format::capture::Capture;
+use memlens_capture::{Error, Opened, Parts, Section, Writer, open, read, write_to};
 use memlens_format::capture::container::{
     CAPTURE_VERSION, CAPTURE_VERSIONS, Compression, StoredSections, file_header, section_header,
 };
+use memlens_format::capture::{Capture, Meta};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -40,6 +40,18 @@ fn what_is_written_is_read() {
         let opened = read_all(&bytes_of(&capture)).unwrap();
         assert_eq!(opened, Opened { capture, damage: None });
     }
+}
+
+#[test]
+fn tables_that_were_made_before_are_written_as_they_are() {
+    let whole = fixture::job();
+    let tables = Capture { meta: Meta::default(), processes: Vec::new(), timeline: Vec::new(), ..whole.clone() };
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new().unwrap();
+    writer.make_ready(10_000).unwrap();
+    writer.prepare_tables(&tables).unwrap();
+    writer.write_to(&mut bytes, &Capture { sites: Vec::new(), strings: Vec::new(), ..whole.clone() }).unwrap();
+    assert_eq!(bytes, bytes_of(&whole));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::part::{NONE, NodeMap, Part, node_id};
 use crate::peak::{Peak, SiteTotals};
 use crate::shared_view::SharedView;
 use crate::slice_log::{RawChange, RawSlice};
-use memlens_format::capture::{Change, Frame, FrameId, Node, Release, Site, SiteId, Slice};
+use memlens_format::capture::{Capture, Change, Frame, FrameId, Node, SiteId, Slice};
 use memlens_format::shared::{NODE_ROOT, NODES_PER_CHUNK};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,22 +21,6 @@ pub struct Assembler {
     frames: Interner<Frame>,
     nodes: NodeTable,
     parts: Vec<Part>,
-}
-
-/// The finished tables of a capture.
-pub struct Tables {
-    /// See [`memlens_format::capture::Capture::strings`].
-    pub strings: Vec<String>,
-    /// See [`memlens_format::capture::Capture::frames`].
-    pub frames: Vec<Frame>,
-    /// See [`memlens_format::capture::Capture::nodes`].
-    pub nodes: Vec<Node>,
-    /// See [`memlens_format::capture::Capture::sites`].
-    pub sites: Vec<Site>,
-    /// See [`memlens_format::capture::Capture::releases`].
-    pub releases: Vec<Release>,
-    /// See [`memlens_format::capture::Capture::slices`].
-    pub slices: Vec<Slice>,
 }
 
 impl Assembler {
@@ -91,9 +75,9 @@ impl Assembler {
         map
     }
 
-    /// The tables. `process_of_session` gives the index of the process in the capture, `None` for a session that is left
-    /// out.
-    pub fn finish(self, slices: Vec<RawSlice>, process_of_session: &[Option<u32>]) -> Tables {
+    /// A capture that has nothing but the tables. `process_of_session` gives the index of the process in the capture, `None`
+    /// for a session that is left out.
+    pub fn finish(self, slices: Vec<RawSlice>, process_of_session: &[Option<u32>]) -> Capture {
         let (mut sites, mut releases) = (Vec::new(), Vec::new());
         let mut site_maps = FxHashMap::default();
         for part in self.parts {
@@ -104,13 +88,14 @@ impl Assembler {
             append(&mut sites, part.sites, |site| site.process = process);
             append(&mut releases, part.releases, |release| release.process = process);
         }
-        Tables {
+        Capture {
             strings: self.strings.into_values(),
             frames: self.frames.into_values(),
             nodes: self.nodes.into_nodes(),
             sites,
             releases,
             slices: resolve_slices(slices, &site_maps),
+            ..Capture::default()
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Tests of what becomes of shared tables, well-formed and not.
-use crate::assembly::{Assembler, Tables};
+use crate::assembly::Assembler;
 use crate::fake_tables::{FakeTables, Figures};
 use crate::peak::Peak;
 use crate::slice_log::{RawChange, RawSlice};
 use memlens_format::Allocator;
-use memlens_format::capture::{FrameId, NodeId};
+use memlens_format::capture::{Capture, FrameId, NodeId};
 use memlens_format::shared::{Header, SITE_KIND_RELEASE, SITE_KIND_RELEASE_FILE};
 use proptest::prelude::*;
 use std::mem::offset_of;
 
-fn assemble(tables: &FakeTables, slices: Vec<RawSlice>) -> (Tables, u64) {
+fn assemble(tables: &FakeTables, slices: Vec<RawSlice>) -> (Capture, u64) {
     let view = tables.view();
     let mut assembler = Assembler::new();
     let damage = assembler.add(0, &view, Peak::of(&view).0, |_, _| {});

@@ -1,6 +1,7 @@
 //! The loop: waits for programs, ticks, scans, and puts the capture together.
 use crate::Error;
 use crate::assembly::Assembler;
+use crate::end_watch::EndWatch;
 use crate::ending;
 use crate::pace::Pace;
 use crate::process_info::ProcessInfo;
@@ -11,6 +12,7 @@ use crate::shortage::Bounds;
 use crate::slice_log::SliceLog;
 use crate::timeline::Timeline;
 use memlens_format::capture::{Capture, Meta, Point};
+use memlens_format::shared::{WELCOME_END_NOTICE, WELCOME_TASKS};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
@@ -23,6 +25,10 @@ pub struct Collector {
     starts_with_script: bool,
     tells_tasks: bool,
     root: Option<Root>,
+    /// Tells when the root is about to end.
+    root_end: Option<EndWatch>,
+    /// What came of it, once that is certain.
+    conclusion: Option<Conclusion>,
     /// For the first session, made while its program is loaded: for the answer to a hello the program waits.
     prepared: Option<Tables>,
     sessions: Vec<Slot>,
@@ -50,6 +56,14 @@ struct Root {
     bounds: Bounds,
 }
 
+/// The end of a recording, but for what the end of the root itself tells.
+#[derive(Default)]
+struct Conclusion {
+    /// All sessions, by their index.
+    closed: Vec<Closed>,
+    tables: Capture,
+}
+
 enum Slot {
     Open(Box<Session>),
     Closed(Box<Closed>),
@@ -63,6 +77,8 @@ pub enum Step {
     /// The root is a program that cannot be recorded. It waits for an answer that does not come, for as long as the collector
     /// is there: it has to be killed.
     Refused(Newcomer),
+    /// Nothing changes any more in what is recorded, and the root ends soon: there is time for [`Collector::conclude`].
+    RootEnding,
     /// The root has ended; it has not been waited for yet.
     RootEnded,
 }
@@ -92,6 +108,8 @@ impl Collector {
             starts_with_script,
             tells_tasks: false,
             root: None,
+            root_end: None,
+            conclusion: None,
             prepared: None,
             sessions: Vec::new(),
             is_begun: false,
@@ -153,6 +171,12 @@ impl Collector {
                 }
                 return Ok(Step::RootEnded);
             }
+            if ready.is_root_ending {
+                self.root_end = None;
+                if self.is_root_alone() && self.root.as_ref().is_some_and(|root| root.info.is_exiting()) {
+                    return Ok(Step::RootEnding);
+                }
+            }
             for index in ready.ended {
                 self.close(index, false);
             }
@@ -163,26 +187,53 @@ impl Collector {
         }
     }
 
+    /// After [`Step::RootEnding`]: reads everything a last time, gives the shared tables back, and returns a capture that has nothing but the
+    /// tables: those that [`Collector::finish`] will return. Programs that say hello from now on wait in vain, as after the root's end.
+    pub fn conclude(&mut self) -> &Capture {
+        let end_ns = self.elapsed_ns();
+        self.tick(end_ns);
+        self.sessions.iter_mut().filter_map(Slot::as_open).for_each(Session::read_resident_peak);
+        let conclusion = self.close_all(end_ns);
+        &self.conclusion.insert(conclusion).tables
+    }
+
+    /// Whether the root is the only process that was ever recorded or should have been.
+    fn is_root_alone(&self) -> bool {
+        let is_root = |session: &Session| self.root.as_ref().is_some_and(|root| root.pid == session.pid());
+        let is_alone = self.sessions.len() == 1 && self.unrecorded_processes == 0;
+        is_alone && matches!(self.sessions.first(), Some(Slot::Open(session)) if is_root(session))
+    }
+
+    fn close_all(&mut self, end_ns: u64) -> Conclusion {
+        let mut assembler = std::mem::replace(&mut self.assembler, Assembler::new());
+        let mut slices = std::mem::replace(&mut self.slices, SliceLog::new());
+        let mut changes = Vec::new();
+        let close = |slot| match slot {
+            Slot::Open(session) => Session::close(&session, &mut assembler, &mut changes, end_ns, false),
+            Slot::Closed(closed) => *closed,
+        };
+        let closed: Vec<Closed> = self.sessions.drain(..).map(close).collect();
+        slices.push(end_ns, changes);
+        let tables = ending::tables(&closed, self.root_pid(), assembler, slices);
+        Conclusion { closed, tables }
+    }
+
+    fn root_pid(&self) -> u32 {
+        self.root.as_ref().map_or(0, |root| root.pid)
+    }
+
     /// Puts the capture together once the root has ended. `meta` comes with what only the caller knows: command,
     /// interpreter, folder, exit, version of memlens. `root_high_water_bytes` is the largest resident set of the root as
     /// `wait4` has it, which is used only where no other process can have a part in it.
     pub fn finish(mut self, meta: Meta, root_high_water_bytes: u64) -> Recording {
+        if self.conclusion.is_none() {
+            self.conclude();
+        }
         let end_ns = self.elapsed_ns();
-        self.tick(end_ns);
-        self.sessions.iter_mut().filter_map(Slot::as_open).for_each(Session::read_resident_peak);
-        let is_alone = self.sessions.len() == 1 && self.unrecorded_processes == 0;
-        if let (Some(Slot::Open(session)), true) = (self.sessions.first_mut(), is_alone) {
+        let Conclusion { mut closed, tables } = self.conclusion.take().unwrap_or_default();
+        if let ([session], 0) = (closed.as_mut_slice(), self.unrecorded_processes) {
             session.raise_resident_peak_if_childless(root_high_water_bytes);
         }
-        let mut changes = Vec::new();
-        let mut closed = Vec::with_capacity(self.sessions.len());
-        for slot in self.sessions {
-            closed.push(match slot {
-                Slot::Open(session) => session.close(&mut self.assembler, &mut changes, end_ns, false),
-                Slot::Closed(closed) => *closed,
-            });
-        }
-        self.slices.push(end_ns, changes);
         let mut meta = meta;
         meta.started_unix_ns = self.started_unix_ns;
         meta.duration_ns = end_ns;
@@ -192,14 +243,8 @@ impl Collector {
         let refusal = refusals.max_by_key(|refusal| refusal.time_ns);
         meta.shortage = self.root.as_ref().and_then(|root| root.bounds.shortage(meta.exit, refusal, end_ns));
         meta.exit.out_of_memory = meta.shortage.is_some();
-        let capture = ending::assemble(ending::Ending {
-            meta,
-            root_pid: self.root.as_ref().map_or(0, |root| root.pid),
-            closed,
-            assembler: self.assembler,
-            timeline: self.timeline,
-            slices: self.slices,
-        });
+        let root_pid = self.root_pid();
+        let capture = ending::assemble(ending::Ending { meta, root_pid, closed, tables, timeline: self.timeline });
         Recording { capture, is_begun: self.is_begun, failure: self.failure, lacks_tasks }
     }
 
@@ -209,8 +254,11 @@ impl Collector {
         let running = self.sessions.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.end()?)));
         let (indices, ends): (Vec<usize>, Vec<BorrowedFd<'_>>) = running.unzip();
         let root = self.root.iter().map(|root| root.end.as_fd());
-        let root_count = root.len();
-        let descriptors = std::iter::once(wake).chain(root).chain(ends).chain(self.server.descriptors());
+        let clients = self.conclusion.is_none().then(|| self.server.descriptors());
+        let root_end = self.root_end.iter().map(EndWatch::descriptor);
+        let (root_count, root_end_count) = (root.len(), root_end.len());
+        let descriptors =
+            std::iter::once(wake).chain(root).chain(root_end).chain(ends).chain(clients.into_iter().flatten());
         let mut entries: Vec<PollFd<'_>> =
             descriptors.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect();
         match poll(&mut entries, Some(&timeout)) {
@@ -220,7 +268,8 @@ impl Collector {
         let mut is_ready = entries.iter().map(|entry| !entry.revents().is_empty());
         Ok(Ready {
             wake: is_ready.next().unwrap_or(false),
-            root: is_ready.by_ref().take(root_count).any(|ready| ready),
+            root: is_ready.by_ref().take(root_count).fold(false, |any, ready| any | ready),
+            is_root_ending: is_ready.by_ref().take(root_end_count).fold(false, |any, ready| any | ready),
             ended: indices
                 .into_iter()
                 .zip(is_ready.by_ref())
@@ -261,8 +310,13 @@ impl Collector {
         let now_ns = self.elapsed_ns();
         let index = self.sessions.len() as u32;
         let tables = self.prepared.take().map_or_else(Tables::new, Ok);
-        match tables.and_then(|tables| Session::open(index, client, tables, self.tells_tasks, now_ns)) {
+        let is_root = self.root.as_ref().is_some_and(|root| root.pid == client.pid);
+        let wishes = if self.tells_tasks { WELCOME_TASKS } else { 0 } | if is_root { WELCOME_END_NOTICE } else { 0 };
+        match tables.and_then(|tables| Session::open(index, client, tables, wishes, now_ns)) {
             Ok(session) => {
+                if is_root {
+                    self.root_end = EndWatch::begin(session.file());
+                }
                 self.is_begun = true;
                 self.sessions.push(Slot::Open(Box::new(session)));
                 self.next_tick = Instant::now();
@@ -353,6 +407,7 @@ impl Collector {
 struct Ready {
     wake: bool,
     root: bool,
+    is_root_ending: bool,
     clients: bool,
     /// Indices of sessions whose process has ended.
     ended: Vec<usize>,

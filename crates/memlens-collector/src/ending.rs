@@ -13,38 +13,35 @@ pub struct Ending {
     pub root_pid: u32,
     /// All sessions, by their index.
     pub closed: Vec<Closed>,
-    /// Their tables.
-    pub assembler: Assembler,
+    /// Their tables ([`tables`]).
+    pub tables: Capture,
     /// The whole program over time.
     pub timeline: Timeline,
-    /// The sites over time.
-    pub slices: SliceLog,
+}
+
+/// A capture that has nothing but the tables, of all sessions together.
+pub fn tables(closed: &[Closed], root_pid: u32, assembler: Assembler, slices: SliceLog) -> Capture {
+    let mut process_of_session = vec![None; closed.len()];
+    for (process, session) in (0..).zip(order_of_processes(closed, root_pid)) {
+        process_of_session[session] = Some(process);
+    }
+    assembler.finish(slices.into_slices(), &process_of_session)
 }
 
 /// Puts the parts together.
 pub fn assemble(ending: Ending) -> Capture {
     let mut timeline = ending.timeline;
     let order = order_of_processes(&ending.closed, ending.root_pid);
-    let mut process_of_session = vec![None; ending.closed.len()];
-    for (process, &session) in (0..).zip(&order) {
-        process_of_session[session] = Some(process);
-    }
     let kept: Vec<&Closed> = order.iter().map(|&session| &ending.closed[session]).collect();
     let mut meta = ending.meta;
     add_to_meta(&mut meta, &kept);
     place_peak(&mut meta, &kept, &mut timeline);
-    let tables = ending.assembler.finish(ending.slices.into_slices(), &process_of_session);
     Capture {
         processes: processes(&kept, ending.root_pid, &meta),
         meta,
-        strings: tables.strings,
-        frames: tables.frames,
-        nodes: tables.nodes,
-        sites: tables.sites,
-        releases: tables.releases,
-        slices: tables.slices,
         timeline: timeline.into_points(),
         regions: regions(&kept),
+        ..ending.tables
     }
 }
 

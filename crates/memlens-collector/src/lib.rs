@@ -12,7 +12,7 @@
 //!                                              Capture
 //! ```
 //!
-//! It runs in a process of its own, in one thread, and reads from outside: it survives every way in which the recorded
+//! It runs in a process of its own, in one thread (a second only waits for the news of an end, [`end_watch`]), and reads from outside: it survives every way in which the recorded
 //! program can die, and nothing that the program writes into the shared memory can make it fail. It prints nothing, reads
 //! no environment and starts no process: that is the command's business.
 mod assembly;
@@ -20,6 +20,7 @@ mod assembly;
 mod assembly_tests;
 mod code_index;
 mod collector;
+mod end_watch;
 mod ending;
 mod error;
 #[cfg(test)]

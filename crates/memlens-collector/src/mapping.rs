@@ -35,6 +35,12 @@ pub struct Mapping {
     length: usize,
 }
 
+// SAFETY: by reference only atomics are reached, and bytes are copied out; a thread of this process does no more to them than another
+// process may do at any time. It is unmapped by its owner alone.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
 impl Mapping {
     /// Maps the first `length` bytes to read.
     pub fn read_only(file: impl AsFd, length: usize) -> Result<Self, Error> {

@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+/// Of a thread's flags in the kernel: it is on its way out (`PF_EXITING`).
+const PF_EXITING: u32 = 4;
+
 /// What `/proc/PID` says about a process. Everything is `None` or empty once it has ended.
 pub struct ProcessInfo {
     pid: u32,
@@ -51,6 +54,15 @@ impl ProcessInfo {
         Some(Resident { all_bytes: all * page, anonymous_bytes: all.saturating_sub(not_anonymous) * page })
     }
 
+    /// Whether the process' last thread is exiting: it will execute nothing any more. False where that cannot be known.
+    pub fn is_exiting(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name, in parentheses, may have any characters in it. Of the numbers behind it (proc(5)): the flags, and how many threads.
+        let numbers = stat.rsplit_once(')').map_or("", |(_, numbers)| numbers);
+        let number = |field: usize| numbers.split_whitespace().nth(field - 3)?.parse::<u32>().ok();
+        number(9).is_some_and(|flags| flags & PF_EXITING != 0) && number(20) == Some(1)
+    }
+
     /// The kernel's own high-water mark of the resident set (`VmHWM`), shared pages included. Costs some 20 µs.
     pub fn resident_peak_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
@@ -87,4 +99,25 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn who_is_exiting_is_told_from_who_runs() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let info = ProcessInfo::new(child.id());
+        assert!(!info.is_exiting());
+        drop(child.stdin.take());
+        // As far gone as it can be before it is waited for.
+        let pid = WaitId::Pid(Pid::from_child(&child));
+        waitid(pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        assert!(info.is_exiting());
+        child.wait().unwrap();
+        assert!(!info.is_exiting());
+    }
 }

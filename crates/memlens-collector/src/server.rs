@@ -4,7 +4,7 @@
 //! boundaries. Only processes of the same user, or root's, are listened to. Nothing here blocks: a client that connects
 //! and says nothing just waits.
 use crate::Error;
-use memlens_format::shared::{Header, Hello, SHARED_MAGIC, WELCOME_TASKS, Welcome};
+use memlens_format::shared::{Header, Hello, SHARED_MAGIC, Welcome};
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, ftruncate, memfd_create, seek};
 use rustix::io::Errno;
 use rustix::net::{
@@ -107,9 +107,9 @@ impl Client {
         Some(Self { socket, hello, pid: pid.as_raw_nonzero().get().unsigned_abs() })
     }
 
-    /// Tells the program to record into `file`, and whether to tell asyncio tasks apart.
-    pub fn accept(&self, file: &SharedFile, tells_tasks: bool) -> Result<(), Error> {
-        let bytes = encode_welcome(1, if tells_tasks { WELCOME_TASKS } else { 0 }, file.bytes);
+    /// Tells the program to record into `file`, with `wishes` (`WELCOME_*` constants of [`memlens_format::shared`]).
+    pub fn accept(&self, file: &SharedFile, wishes: u32) -> Result<(), Error> {
+        let bytes = encode_welcome(1, wishes, file.bytes);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let descriptors = [file.file.as_fd()];

@@ -13,7 +13,7 @@ use crate::slice_log::RawChange;
 use memlens_format::capture::{Process, Region, Unseen};
 use memlens_format::shared::{
     HELLO_HAS_GIL, HELLO_READS_TASKS, Header, Hello, PYTHON_NONE, PYTHON_SUPPORTED, SHARED_VERSION, SITES_PER_CHUNK,
-    STATUS_FAILED, STATUS_STARTING, is_release,
+    STATUS_FAILED, STATUS_STARTING, WELCOME_TASKS, is_release,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -155,17 +155,26 @@ pub struct Closed {
     pub regions: Vec<Region>,
     /// Asyncio tasks were to be told apart, and were not.
     pub lacks_tasks: bool,
+    /// Whether it forked.
+    pub has_children: bool,
+    /// What the shared tables took of its resident set.
+    pub table_bytes: u64,
+}
+
+impl Closed {
+    /// Raises the largest resident set by what `wait4` says of the process *and of the children that it has waited for*, with the shared
+    /// tables in it: of use only where there were none. See [`Session::raise_resident_peak`].
+    pub fn raise_resident_peak_if_childless(&mut self, high_water_bytes: u64) {
+        if !self.has_children {
+            let own = high_water_bytes.saturating_sub(self.table_bytes);
+            self.process.rss_peak_bytes = self.process.rss_peak_bytes.max(own);
+        }
+    }
 }
 
 impl Session {
-    /// Sends `tables` to `client`, whose session has the number `index`.
-    pub fn open(
-        index: u32,
-        client: &Client,
-        mut tables: Tables,
-        tells_tasks: bool,
-        clock_ns: u64,
-    ) -> Result<Self, Error> {
+    /// Sends `tables` to `client`, whose session has the number `index`, with `wishes` (`WELCOME_*` constants).
+    pub fn open(index: u32, client: &Client, mut tables: Tables, wishes: u32, clock_ns: u64) -> Result<Self, Error> {
         tables.view.first_lane_is_whole = client.hello.abilities & HELLO_HAS_GIL != 0;
         if let Some(fields) = tables.header.record::<Header>(0) {
             fields.collector_pid.store(std::process::id(), Relaxed);
@@ -176,12 +185,12 @@ impl Session {
         let command = info.command();
         let pid = Pid::from_raw(client.pid.cast_signed());
         let end = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        client.accept(tables.view.file(), tells_tasks)?;
+        client.accept(tables.view.file(), wishes)?;
         Ok(Self {
             index,
             pid: client.pid,
             parent_pid: client.hello.parent_pid,
-            lacks_tasks: tells_tasks && lacks_tasks(&client.hello),
+            lacks_tasks: wishes & WELCOME_TASKS != 0 && lacks_tasks(&client.hello),
             tables,
             command,
             info,
@@ -200,6 +209,11 @@ impl Session {
     /// The process.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// The shared tables' file.
+    pub fn file(&self) -> &SharedFile {
+        self.tables.view.file()
     }
 
     /// Becomes readable when the process ends.
@@ -245,14 +259,6 @@ impl Session {
     pub fn raise_resident_peak(&mut self, high_water_bytes: u64) {
         let own = high_water_bytes.saturating_sub(self.tables.view.file().resident_bytes());
         self.resident_peak = self.resident_peak.max(own);
-    }
-
-    /// [`Self::raise_resident_peak`] by what `wait4` says of the process *and of the children that it has waited for*: of use
-    /// only where there were none.
-    pub fn raise_resident_peak_if_childless(&mut self, high_water_bytes: u64) {
-        if self.tables.view.header().forks.load(Relaxed) == 0 {
-            self.raise_resident_peak(high_water_bytes);
-        }
     }
 
     /// [`Self::raise_resident_peak`] by what `/proc` says.
@@ -326,6 +332,8 @@ impl Session {
             incomplete_reason: incomplete_reason(header, is_ready, damage),
             regions: if is_ready { self.tables.view.regions() } else { Vec::new() },
             lacks_tasks: self.lacks_tasks || is_ready && self.tables.view.header().tasks_unreadable.load(Relaxed) != 0,
+            has_children: header.forks.load(Relaxed) > 0,
+            table_bytes: self.tables.view.file().resident_bytes(),
             refusal: is_ready.then(|| Refusal::read(&self.tables.view)).flatten(),
         }
     }

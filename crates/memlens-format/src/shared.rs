@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::R
 /// `b"MLENSSHM"`, little-endian: the first eight bytes of the file, written by the agent when the tables are ready.
 pub const SHARED_MAGIC: u64 = u64::from_le_bytes(*b"MLENSSHM");
 /// Version of this layout. Agent and collector come from one build; a difference means a mixed installation.
-pub const SHARED_VERSION: u32 = 4;
+pub const SHARED_VERSION: u32 = 5;
 
 /// Records in one chunk of nodes.
 pub const NODES_PER_CHUNK: usize = 4096;
@@ -48,6 +48,10 @@ pub const CODE_CHUNKS: usize = 256;
 /// Sites whose counters in lane 0 lie in one piece, behind the header: 16 MiB of addresses, of which what is touched becomes memory. A
 /// pandas job of two seconds has 190,000.
 pub const NEAR_SITES: usize = 256 * SITES_PER_CHUNK;
+/// Words of [`Header::end_notice`].
+pub const END_NOTICE_WORDS: usize = 10;
+/// In its first word: who held it has ended (the kernel's `FUTEX_OWNER_DIED`).
+pub const END_NOTICE_DIED: u32 = 0x4000_0000;
 /// Most lanes.
 pub const MAX_LANES: usize = 1024;
 /// Most [`LibraryRecord`]s. What further libraries map is added to the last.
@@ -161,6 +165,11 @@ pub struct Header {
     pub libraries: [LibraryRecord; MAX_LIBRARIES],
     /// 1 if the asyncio tasks of this process were to be told apart and could not be.
     pub tasks_unreadable: AtomicU32,
+    /// Unused, 0.
+    pub reserved_last: AtomicU32,
+    /// A robust mutex of the C library's, which the main thread holds while it lives, if it was asked to ([`WELCOME_END_NOTICE`]). The first word is 0 before
+    /// it holds it, and has [`END_NOTICE_DIED`] set by the kernel when that thread ends.
+    pub end_notice: [AtomicU32; END_NOTICE_WORDS],
 
     /// Offsets of the chunks.
     pub node_chunks: [AtomicU64; NODE_CHUNKS],
@@ -312,6 +321,7 @@ impl Counters {
 }
 
 const _: () = assert!(offset_of!(Header, epoch) == 64 && offset_of!(Header, others_bytes) == 128);
+const _: () = assert!(offset_of!(Header, end_notice).is_multiple_of(8));
 const _: () = assert!(size_of::<NodeRecord>() == 16);
 const _: () = assert!(size_of::<SiteRecord>() == 16);
 const _: () = assert!(size_of::<CodeRecord>() == 40);
@@ -371,6 +381,8 @@ pub struct Welcome {
 
 /// [`Welcome::wishes`]: what asyncio tasks allocate is to be told apart, by the task's name as the outermost frame.
 pub const WELCOME_TASKS: u32 = 1;
+/// [`Welcome::wishes`]: the kernel is to say when the main thread ends ([`Header::end_notice`]).
+pub const WELCOME_END_NOTICE: u32 = 2;
 
 /// Name of the environment variable that names the collector's socket.
 pub const COLLECTOR_ENV: &str = "MEMLENS_COLLECTOR";

@@ -47,7 +47,7 @@ impl Program {
         let actions = PosixSpawnFileActions::init().with_context(cannot_start)?;
         let attributes = inherited.attributes().with_context(cannot_start)?;
         let spawn = || posix_spawn(path.as_c_str(), &actions, &attributes, &words, &environment);
-        let child = inherited.limits.without(spawn).with_context(cannot_start)?;
+        let child = inherited.limits.without(spawn).map_err(io::Error::from).with_context(cannot_start)?;
         let pid = Pid::from_raw(child.as_raw()).context("the program has no process id")?;
         Ok(Self { pid })
     }

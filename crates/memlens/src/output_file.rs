@@ -3,7 +3,7 @@
 //! It is made before the program starts, so that a folder that cannot be written, a full disk or a file that is in the way
 //! is found out before anything has run. A file that is to be replaced stays as it is until the new one is complete.
 use anyhow::{Context, Result, anyhow, bail};
-use memlens_format::capture::Capture;
+use memlens_capture::{Capture, Writer};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -45,13 +45,13 @@ impl OutputFile {
         &self.destination
     }
 
-    /// Writes the capture and puts the file in its place. Returns its size.
-    pub fn write(self, capture: &Capture) -> Result<u64> {
+    /// Has `writer` write the capture and puts the file in its place. Returns its size.
+    pub fn write(self, writer: Writer, capture: &Capture) -> Result<u64> {
         let name = self.destination.display().to_string();
         let written = self.write_with(|file| {
             // A small capture's sections in one call.
             let mut file = BufWriter::with_capacity(RESERVED_BYTES as usize, file);
-            memlens_capture::write_to(&mut file, capture).map_err(|error| anyhow!("{name}: {error}"))
+            writer.write_to(&mut file, capture).map_err(|error| anyhow!("{name}: {error}"))
         })?;
         Ok(written.bytes)
     }

@@ -17,6 +17,8 @@ pub fn set_up() {
         (libc::M_MMAP_THRESHOLD, LEAST_MAPPED_BYTES),
         (libc::M_TOP_PAD, STEP_BYTES),
         (libc::M_TRIM_THRESHOLD, LEAST_RETURNED_BYTES),
+        // The second thread has next to nothing to allocate.
+        (libc::M_ARENA_MAX, 1),
     ];
     for (setting, bytes) in settings {
         // SAFETY: numbers that the function knows; what is allocated already stays as it is.

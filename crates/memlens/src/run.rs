@@ -12,6 +12,7 @@ use crate::own_heap;
 use crate::signal::{Inherited, SignalWatch};
 use crate::target::Target;
 use anyhow::{Context, Result, bail};
+use memlens_capture::Writer;
 use memlens_collector::{Collector, Newcomer, Server, Step, version_text};
 use memlens_format::capture::{Capture, Meta};
 use memlens_format::shared::{PYTHON_FREE_THREADED, PYTHON_NONE, PYTHON_SUPPORTED, PYTHON_UNSUPPORTED, SHARED_VERSION};
@@ -53,7 +54,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     let signals = SignalWatch::begin().context("cannot watch for signals")?;
     limit::check_descriptors()?;
     let mut output = OutputFile::create(&destination(arguments.output, &target), arguments.force)?;
-    let Recorded { ended, capture } = record(&target, &interpreter, agent, arguments.tasks, signals, &mut output)?;
+    let Recorded { ended, capture, writer } =
+        record(&target, &interpreter, agent, arguments.tasks, signals, &mut output)?;
     let status = ExitCode::from(exit_status(ended.exit));
     let capture = match capture {
         Ok(capture) => capture,
@@ -63,7 +65,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
     };
     let destination = output.destination().to_owned();
-    match output.write(&capture) {
+    match output.write(writer, &capture) {
         // Nobody may be reading standard error any more; the capture is written all the same.
         Ok(file_bytes) if !arguments.quiet => drop(closing::print(capture, &destination, file_bytes)),
         Ok(_) => {}
@@ -74,11 +76,16 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(status)
 }
 
+/// What a section of a small capture has before it is compressed.
+const LIKELY_SECTION_BYTES: usize = 32 << 10;
+
 /// A program that has run to its end.
 struct Recorded {
     ended: Ended,
     /// The capture, or why there is none.
     capture: Result<Capture, String>,
+    /// Writes it.
+    writer: Writer,
 }
 
 /// Runs the program to its end. An error means that it has not run at all.
@@ -100,7 +107,9 @@ fn record(
     let watched = collector.watch(program.pid().as_raw_pid().unsigned_abs());
     let _ = output.give_back_reserve();
     own_heap::make_ready();
-    let served = watched.and_then(|()| serve(&mut collector, &program, &signals));
+    let mut writer = Writer::new()?;
+    let _ = writer.make_ready(LIKELY_SECTION_BYTES);
+    let served = watched.and_then(|()| serve(&mut collector, &program, &signals, &mut writer));
     if let Ok(Some(newcomer)) = &served {
         program.kill();
         program.wait()?;
@@ -108,7 +117,7 @@ fn record(
     }
     let ended = program.wait().context("cannot learn how the program ended")?;
     if let Err(error) = served {
-        return Ok(Recorded { ended, capture: Err(error.to_string()) });
+        return Ok(Recorded { ended, capture: Err(error.to_string()), writer });
     }
     let recording = collector.finish(meta(target, interpreter, &ended), ended.high_water_bytes);
     if recording.lacks_tasks {
@@ -119,7 +128,7 @@ fn record(
         (false, Some(error)) => Err(error.to_string()),
         (false, None) => Err(unreached_text(interpreter)),
     };
-    Ok(Recorded { ended, capture })
+    Ok(Recorded { ended, capture, writer })
 }
 
 /// Serves the program until its end, or until it proves to be one that cannot be recorded.
@@ -127,10 +136,15 @@ fn serve(
     collector: &mut Collector,
     program: &Program,
     signals: &SignalWatch,
+    writer: &mut Writer,
 ) -> Result<Option<Newcomer>, memlens_collector::Error> {
     loop {
         match collector.wait(signals.descriptor())? {
             Step::Woken => signals.forward_to(program.pid()),
+            Step::RootEnding => {
+                // Most of the capture is made while the kernel takes the program apart. Should that fail, it is tried again with the whole.
+                let _ = writer.prepare_tables(collector.conclude());
+            }
             Step::RootEnded => return Ok(None),
             Step::Refused(newcomer) => return Ok(Some(newcomer)),
         }

@@ -2,8 +2,10 @@
 mod recording;
 
 use memlens_format::Allocator;
+use memlens_format::shared::Header;
 use recording::{Observed, Python, Recorder, Recording, any_python, compile_library, programs, pythons, text};
 use std::ffi::OsStr;
+use std::mem::offset_of;
 use std::os::unix::process::ExitStatusExt;
 
 /// Records a hazard and compares what it prints and how it ends with a plain run.
@@ -65,6 +67,29 @@ fn many_threads() {
             observed.allocated_in("<listcomp>").allocations + observed.allocated_in("in_thread.<listcomp>").allocations;
         assert!(found + inner >= 20 * 10 * 100, "{found} + {inner} allocations in threads");
     });
+}
+
+/// What tells the collector early that a program ends lies in memory that the program can write to.
+#[test]
+fn a_notice_of_the_end_that_is_wrong_changes_nothing() {
+    let offset = offset_of!(Header, end_notice).to_string();
+    for python in pythons() {
+        let recorder = Recorder::new(&python, "notice").program("hazards/wrong_notice.py").argument(&offset);
+        let recording = recorder.succeed();
+        assert_eq!(recording.stdout(), "held by the main thread: True\n30\n", "{}", python.name());
+        assert_made(&recording.observed(), "afterwards", 30, 100_000);
+    }
+}
+
+/// The kernel takes tens of milliseconds for half a gigabyte, and memlens, when it has waited for that, well below one for what it does then.
+#[test]
+fn what_is_recorded_is_read_before_the_program_has_quite_gone() {
+    for python in pythons() {
+        let capture = same_as_plain(&python, "large_end.py").observed().capture;
+        let latest_ns = capture.timeline.last().map_or(0, |point| point.time_ns);
+        let later_ns = capture.meta.duration_ns.saturating_sub(latest_ns);
+        assert!(later_ns > 5_000_000, "on {}: read {later_ns} ns before the end", python.name());
+    }
 }
 
 /// 200 threads of Python without the GIL and 16 of their own, at full speed: every block is counted, at the line of Python that waits for
