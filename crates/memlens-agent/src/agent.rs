@@ -330,23 +330,53 @@ impl FirstSizes {
 /// Capacity that another lane's table of keys begins with.
 const FIRST_KEYS_OF_A_THREAD: usize = 1 << 8;
 
-/// Asks for the shared file and sets up the tables in it.
+/// Asks for the shared file and sets up the tables in it. What needs no file is made while the answer is awaited, if that can only be yes.
 fn begin(sizes: FirstSizes) -> Option<()> {
-    let (memory, head) = connect::connect(python::found())?;
-    let made = make_tables(memory, head, sizes);
+    let python = python::found();
+    let asked = connect::ask(python)?;
+    let mut memory = ProcessMemory::NONE;
+    let early = if python.kind == PYTHON_SUPPORTED { Private::new(&mut memory, sizes) } else { None };
+    let Some(head) = asked.answer(&mut memory) else {
+        drop(early);
+        // SAFETY: the tables that were made lead to it, and are gone.
+        unsafe { memory.abandon() };
+        return None;
+    };
+    let made = early
+        .or_else(|| Private::new(&mut memory, sizes))
+        .and_then(|private| make_tables(memory, head, private, sizes));
     if made.is_none() {
         head.header.status.store(STATUS_FAILED, Relaxed);
     }
     made
 }
 
-fn make_tables(mut memory: ProcessMemory, head: &'static Head, sizes: FirstSizes) -> Option<()> {
+/// The tables that need no shared file, some 330 KiB.
+struct Private {
+    keys: KeyTable,
+    recent: RecentSites,
+    live_codes: LiveCodes,
+    mappings: Mappings,
+    lines: Lines,
+}
+
+impl Private {
+    fn new(memory: &mut ProcessMemory, sizes: FirstSizes) -> Option<Self> {
+        Some(Self {
+            keys: KeyTable::new(memory, sizes.keys)?,
+            recent: RecentSites::new(memory)?,
+            live_codes: LiveCodes::new(memory)?,
+            mappings: Mappings::new(memory)?,
+            lines: Lines::new(memory)?,
+        })
+    }
+}
+
+fn make_tables(mut memory: ProcessMemory, head: &'static Head, private: Private, sizes: FirstSizes) -> Option<()> {
     HEAD.store((&raw const *head).cast_mut(), Relaxed);
     let header = &head.header;
     let interner = Interner::new(&mut memory, header, sizes.nodes)?;
-    let live_codes = LiveCodes::new(&mut memory)?;
-    let mappings = Mappings::new(&mut memory)?;
-    let lines = Lines::new(&mut memory)?;
+    let Private { keys, recent, live_codes, mappings, lines } = private;
     let mut cold = Cold {
         memory,
         interner,
@@ -357,7 +387,7 @@ fn make_tables(mut memory: ProcessMemory, head: &'static Head, sizes: FirstSizes
         free_writers: null_mut(),
         orphans: null_mut(),
     };
-    let main = new_writer(&mut cold, head, true, sizes.keys)?;
+    let main = new_writer(&mut cold, head, true, keys, Some(recent))?;
     // SAFETY: nothing is recorded yet (or not yet in this child of a fork), so that nobody uses it.
     unsafe { main_writer().write(main) };
     event::choose(python::found());
@@ -368,16 +398,17 @@ fn make_tables(mut memory: ProcessMemory, head: &'static Head, sizes: FirstSizes
     Some(())
 }
 
-fn new_writer(cold: &mut Cold, head: &'static Head, is_main: bool, first_keys: usize) -> Option<Writer> {
+fn new_writer(
+    cold: &mut Cold,
+    head: &'static Head,
+    is_main: bool,
+    keys: KeyTable,
+    recent: Option<RecentSites>,
+) -> Option<Writer> {
     let header = &head.header;
     let index = header.lane_count.load(Relaxed);
     let slot = header.lanes.get(index as usize).filter(|_| (index as usize) < MAX_LANES)?;
     let (lane, offset) = Lane::new(&mut cold.memory, head, is_main)?;
-    let keys = KeyTable::new(&mut cold.memory, first_keys)?;
-    let recent = match is_main || python::found().is_free_threaded {
-        true => Some(RecentSites::new(&mut cold.memory)?),
-        false => None,
-    };
     slot.store(offset, Release);
     header.lane_count.store(index + 1, Release);
     Some(Writer {
@@ -389,6 +420,16 @@ fn new_writer(cold: &mut Cold, head: &'static Head, is_main: bool, first_keys: u
         name: ThreadName::UNKNOWN,
         next_free: null_mut(),
     })
+}
+
+/// The writer of a thread of its own.
+fn new_writer_of_thread(cold: &mut Cold) -> Option<Writer> {
+    let keys = KeyTable::new(&mut cold.memory, FIRST_KEYS_OF_A_THREAD)?;
+    let recent = match python::found().is_free_threaded {
+        true => Some(RecentSites::new(&mut cold.memory)?),
+        false => None,
+    };
+    new_writer(cold, head(), false, keys, recent)
 }
 
 /// A writer for a thread that allocates without the GIL: one that an ended thread left, or a new one.
@@ -406,7 +447,7 @@ pub fn take_writer(is_ending: bool) -> Option<NonNull<Writer>> {
             None => {
                 let place = cold.memory.private(size_of::<Writer>())?.cast::<Writer>();
                 // SAFETY: fresh memory of that size, aligned to 64.
-                unsafe { place.write(new_writer(cold, head(), false, FIRST_KEYS_OF_A_THREAD)?) };
+                unsafe { place.write(new_writer_of_thread(cold)?) };
                 place
             }
         };

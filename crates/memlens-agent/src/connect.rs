@@ -25,8 +25,13 @@ impl Drop for Descriptor {
     }
 }
 
-/// Asks the collector that the environment names, if any, for the shared file.
-pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)> {
+/// A question that the collector has not answered yet.
+pub struct Asked {
+    socket: Descriptor,
+}
+
+/// Asks the collector that the environment names, if any, for the shared file. It takes a fifth of a millisecond to answer.
+pub fn ask(python: &python::Found) -> Option<Asked> {
     let socket = open_socket()?;
     // SAFETY: neither call has preconditions.
     let (pid, adopter) = unsafe { (libc::getpid() as u32, libc::getppid() as u32) };
@@ -46,22 +51,26 @@ pub fn connect(python: &python::Found) -> Option<(ProcessMemory, &'static Head)>
     };
     // SAFETY: `hello` is plain data of that size.
     let sent = unsafe { libc::send(socket.0, (&raw const hello).cast(), size_of::<Hello>(), libc::MSG_NOSIGNAL) };
-    if sent != size_of::<Hello>() as isize {
-        return None;
+    (sent == size_of::<Hello>() as isize).then_some(Asked { socket })
+}
+
+impl Asked {
+    /// Waits for the answer, and maps the head of the file in `memory` if there is one.
+    pub fn answer(self, memory: &mut ProcessMemory) -> Option<&'static Head> {
+        let (welcome, file) = receive(&self.socket)?;
+        if welcome.magic != SHARED_MAGIC || welcome.accept != 1 {
+            return None;
+        }
+        task::tell(welcome.wishes & WELCOME_TASKS != 0);
+        let file = file?;
+        let head = memory.open(file.0, welcome.file_bytes);
+        match head {
+            Some(head) if welcome.wishes & WELCOME_END_NOTICE != 0 => end_notice::promise(&head.header),
+            Some(_) => {}
+            None => say_failed(&file),
+        }
+        head
     }
-    let (welcome, file) = receive(&socket)?;
-    if welcome.magic != SHARED_MAGIC || welcome.accept != 1 {
-        return None;
-    }
-    task::tell(welcome.wishes & WELCOME_TASKS != 0);
-    let file = file?;
-    let opened = ProcessMemory::open(file.0, welcome.file_bytes);
-    match &opened {
-        Some((_, head)) if welcome.wishes & WELCOME_END_NOTICE != 0 => end_notice::promise(&head.header),
-        Some(_) => {}
-        None => say_failed(&file),
-    }
-    opened
 }
 
 /// Says so in the file itself, whose header alone may still be mapped: the collector cannot tell else from a process that was killed right now.

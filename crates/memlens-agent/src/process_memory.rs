@@ -95,7 +95,7 @@ impl ProcessMemory {
     };
 
     /// Maps the head of the collector's file.
-    pub fn open(descriptor: i32, file_bytes: u64) -> Option<(Self, &'static Head)> {
+    pub fn open(&mut self, descriptor: i32, file_bytes: u64) -> Option<&'static Head> {
         let bytes = round_up(size_of::<Head>(), PAGE) + PIECE;
         if (file_bytes as usize) < bytes {
             return None;
@@ -105,17 +105,24 @@ impl ProcessMemory {
         let head = unsafe { start.cast::<Head>().as_ref() };
         let used = round_up(size_of::<Head>(), PAGE);
         let end = start.as_ptr().wrapping_add(bytes);
-        let memory = Self {
-            shared: Piece { next: start.as_ptr().wrapping_add(used), end },
-            shared_offset: used as u64,
-            last_page: end.wrapping_sub(PAGE),
-            mapped_end: bytes as u64,
-            file_bytes,
-            arena_next: &head.header.arena_next,
-            ..Self::NONE
-        };
+        self.shared = Piece { next: start.as_ptr().wrapping_add(used), end };
+        self.shared_offset = used as u64;
+        self.last_page = end.wrapping_sub(PAGE);
+        self.mapped_end = bytes as u64;
+        self.file_bytes = file_bytes;
+        self.arena_next = &head.header.arena_next;
         head.header.arena_next.store(used as u64, Relaxed);
-        Some((memory, head))
+        Some(head)
+    }
+
+    /// Gives back what is smaller than [`SEPARATE`] and private, of which there must not be more than one piece.
+    ///
+    /// # Safety
+    /// Nobody may use any of it any more.
+    pub unsafe fn abandon(self) {
+        if !self.private.end.is_null() {
+            unmap(self.private.end.wrapping_sub(PIECE), PIECE);
+        }
     }
 
     /// A block that was given back, zeroed again.

@@ -21,7 +21,7 @@ mod summary;
 mod target;
 mod tree;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
 
@@ -53,8 +53,10 @@ const EXIT_BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     own_heap::set_up();
-    let words = target::separate_program(std::env::args_os(), &Arguments::command());
-    let arguments = match Arguments::try_parse_from(words) {
+    let mut command = Arguments::command();
+    let words = target::separate_program(std::env::args_os(), &command);
+    let matches = command.try_get_matches_from_mut(words);
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) if !error.use_stderr() || words_are_missing(&error) => error.exit(),
         Err(error) => return fail(first_line(&error)),

@@ -14,7 +14,10 @@ def shared_tables():
 
 
 def afterwards():
-    return [bytes(100_000) for _ in range(30)]
+    held = []
+    for _ in range(30):
+        held.append(bytes(100_000))
+    return held
 
 
 FUTEX, FUTEX_WAKE, OWNER_DIED = 202, 1, 0x40000000
