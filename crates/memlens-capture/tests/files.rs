@@ -43,12 +43,24 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_is_large_is_compressed() {
+    for (count, is_compressed) in [(50, false), (100_000, true)] {
+        let strings = (0..count).map(|number| format!("function_{number}")).collect();
+        let capture = Capture { strings, ..Capture::default() };
+        let bytes = bytes_of(&capture);
+        let sections = StoredSections::new(&bytes).map(Result::unwrap);
+        let any = sections.map(|section| section.compression()).any(|how| how == Some(Compression::Zstd));
+        assert_eq!(any, is_compressed, "{count} strings");
+        assert_eq!(read_all(&bytes).unwrap(), Opened { capture, damage: None });
+    }
+}
+
+#[test]
 fn tables_that_were_made_before_are_written_as_they_are() {
     let whole = fixture::job();
     let tables = Capture { meta: Meta::default(), processes: Vec::new(), timeline: Vec::new(), ..whole.clone() };
     let mut bytes = Vec::new();
-    let mut writer = Writer::new().unwrap();
-    writer.make_ready(10_000).unwrap();
+    let mut writer = Writer::default();
     writer.prepare_tables(&tables).unwrap();
     writer.write_to(&mut bytes, &Capture { sites: Vec::new(), strings: Vec::new(), ..whole.clone() }).unwrap();
     assert_eq!(bytes, bytes_of(&whole));

@@ -1,5 +1,6 @@
 //! The loop: waits for programs, ticks, scans, and puts the capture together.
 use crate::Error;
+use crate::aside::Aside;
 use crate::assembly::Assembler;
 use crate::end_watch::EndWatch;
 use crate::ending;
@@ -25,6 +26,8 @@ pub struct Collector {
     starts_with_script: bool,
     tells_tasks: bool,
     root: Option<Root>,
+    /// Until the first program is recorded.
+    aside: Option<Aside>,
     /// Tells when the root is about to end.
     root_end: Option<EndWatch>,
     /// What came of it, once that is certain.
@@ -108,6 +111,7 @@ impl Collector {
             starts_with_script,
             tells_tasks: false,
             root: None,
+            aside: None,
             root_end: None,
             conclusion: None,
             prepared: None,
@@ -142,10 +146,12 @@ impl Collector {
     pub fn watch(&mut self, root_pid: u32) -> Result<(), Error> {
         let error = |source| Error::Watch { pid: root_pid, source };
         let pid = Pid::from_raw(root_pid.cast_signed()).ok_or_else(|| error(Errno::SRCH))?;
+        let info = ProcessInfo::new(root_pid);
+        self.aside = Aside::of(&info);
         self.root = Some(Root {
             pid: root_pid,
             end: pidfd_open(pid, PidfdFlags::empty()).map_err(error)?,
-            info: ProcessInfo::new(root_pid),
+            info,
             bounds: Bounds::of(root_pid),
         });
         // Should it fail, the session says why.
@@ -314,6 +320,7 @@ impl Collector {
         let wishes = if self.tells_tasks { WELCOME_TASKS } else { 0 } | if is_root { WELCOME_END_NOTICE } else { 0 };
         match tables.and_then(|tables| Session::open(index, client, tables, wishes, now_ns)) {
             Ok(session) => {
+                self.aside = None;
                 if is_root {
                     self.root_end = EndWatch::begin(session.file());
                 }

@@ -15,6 +15,7 @@
 //! It runs in a process of its own, in one thread (a second only waits for the news of an end, [`end_watch`]), and reads from outside: it survives every way in which the recorded
 //! program can die, and nothing that the program writes into the shared memory can make it fail. It prints nothing, reads
 //! no environment and starts no process: that is the command's business.
+mod aside;
 mod assembly;
 #[cfg(test)]
 mod assembly_tests;

@@ -56,11 +56,22 @@ impl ProcessInfo {
 
     /// Whether the process' last thread is exiting: it will execute nothing any more. False where that cannot be known.
     pub fn is_exiting(&self) -> bool {
+        let [flags, threads] = self.numbers([9, 20]);
+        flags.is_some_and(|flags| flags & PF_EXITING != 0) && threads == Some(1)
+    }
+
+    /// The processor that the main thread is on, or was on last.
+    pub fn processor(&self) -> Option<usize> {
+        let [processor] = self.numbers([39]);
+        usize::try_from(processor?).ok()
+    }
+
+    /// Fields of `/proc/PID/stat` from the third on, as they are counted in proc(5).
+    fn numbers<const COUNT: usize>(&self, fields: [usize; COUNT]) -> [Option<u32>; COUNT] {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // The name, in parentheses, may have any characters in it. Of the numbers behind it (proc(5)): the flags, and how many threads.
+        // The second, a name in parentheses, may have any characters in it.
         let numbers = stat.rsplit_once(')').map_or("", |(_, numbers)| numbers);
-        let number = |field: usize| numbers.split_whitespace().nth(field - 3)?.parse::<u32>().ok();
-        number(9).is_some_and(|flags| flags & PF_EXITING != 0) && number(20) == Some(1)
+        fields.map(|field| numbers.split_whitespace().nth(field - 3)?.parse().ok())
     }
 
     /// The kernel's own high-water mark of the resident set (`VmHWM`), shared pages included. Costs some 20 µs.

@@ -11,7 +11,7 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 /// Room that must be there before the program starts: what a small capture takes.
-const RESERVED_BYTES: u64 = 64 << 10;
+const RESERVED_BYTES: u64 = 128 << 10;
 
 /// A new file with nothing in it yet. Dropped, it is removed; [`OutputFile::write`] keeps it.
 pub struct OutputFile {

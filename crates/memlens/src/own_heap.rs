@@ -9,7 +9,7 @@ const STEP_BYTES: i32 = 256 << 10;
 const LEAST_RETURNED_BYTES: i32 = 2 * LEAST_MAPPED_BYTES;
 
 /// What the end of a small recording takes; less than [`LEAST_MAPPED_BYTES`], so that it stays in the heap.
-const READY_BYTES: usize = 960 << 10;
+const READY_BYTES: usize = 640 << 10;
 
 /// Sets them.
 pub fn set_up() {

@@ -76,9 +76,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(status)
 }
 
-/// What a section of a small capture has before it is compressed.
-const LIKELY_SECTION_BYTES: usize = 32 << 10;
-
 /// A program that has run to its end.
 struct Recorded {
     ended: Ended,
@@ -107,8 +104,7 @@ fn record(
     let watched = collector.watch(program.pid().as_raw_pid().unsigned_abs());
     let _ = output.give_back_reserve();
     own_heap::make_ready();
-    let mut writer = Writer::new()?;
-    let _ = writer.make_ready(LIKELY_SECTION_BYTES);
+    let mut writer = Writer::default();
     let served = watched.and_then(|()| serve(&mut collector, &program, &signals, &mut writer));
     if let Ok(Some(newcomer)) = &served {
         program.kill();
