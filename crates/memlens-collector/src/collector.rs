@@ -186,7 +186,9 @@ impl Collector {
             for index in ready.ended {
                 self.close(index, false);
             }
-            self.keep_time();
+            if self.conclusion.is_none() {
+                self.keep_time();
+            }
             if ready.wake {
                 return Ok(Step::Woken);
             }
@@ -260,6 +262,8 @@ impl Collector {
         let running = self.sessions.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.end()?)));
         let (indices, ends): (Vec<usize>, Vec<BorrowedFd<'_>>) = running.unzip();
         let root = self.root.iter().map(|root| root.end.as_fd());
+        // Of what is concluded only the root's end is still to come.
+        let timeout = self.conclusion.is_none().then_some(timeout);
         let clients = self.conclusion.is_none().then(|| self.server.descriptors());
         let root_end = self.root_end.iter().map(EndWatch::descriptor);
         let (root_count, root_end_count) = (root.len(), root_end.len());
@@ -267,7 +271,7 @@ impl Collector {
             std::iter::once(wake).chain(root).chain(root_end).chain(ends).chain(clients.into_iter().flatten());
         let mut entries: Vec<PollFd<'_>> =
             descriptors.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)).collect();
-        match poll(&mut entries, Some(&timeout)) {
+        match poll(&mut entries, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::Wait(error)),
         }

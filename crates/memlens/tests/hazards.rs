@@ -86,8 +86,9 @@ fn a_notice_of_the_end_that_is_wrong_changes_nothing() {
 fn what_is_recorded_is_read_before_the_program_has_quite_gone() {
     for python in pythons() {
         let capture = same_as_plain(&python, "large_end.py").observed().capture;
-        let latest_ns = capture.timeline.last().map_or(0, |point| point.time_ns);
-        let later_ns = capture.meta.duration_ns.saturating_sub(latest_ns);
+        let latest = capture.timeline.last().expect("a point");
+        assert!(latest.live_bytes >= 512 << 20, "on {}: {} bytes live at the end", python.name(), latest.live_bytes);
+        let later_ns = capture.meta.duration_ns.saturating_sub(latest.time_ns);
         assert!(later_ns > 5_000_000, "on {}: read {later_ns} ns before the end", python.name());
     }
 }
