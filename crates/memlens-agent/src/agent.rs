@@ -337,8 +337,7 @@ fn begin(sizes: FirstSizes) -> Option<()> {
     let mut memory = ProcessMemory::NONE;
     let early = if python.kind == PYTHON_SUPPORTED { Private::new(&mut memory, sizes) } else { None };
     let Some(head) = asked.answer(&mut memory) else {
-        drop(early);
-        // SAFETY: the tables that were made lead to it, and are gone.
+        // SAFETY: only the tables that were made lead to it, and nobody uses them.
         unsafe { memory.abandon() };
         return None;
     };

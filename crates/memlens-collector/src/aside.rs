@@ -16,7 +16,7 @@ impl Aside {
     pub fn of(program: &ProcessInfo) -> Option<Self> {
         let processor = program.processor().filter(|&processor| processor < CpuSet::MAX_CPU)?;
         let allowed = sched_getaffinity(None).ok()?;
-        let mut others = allowed.clone();
+        let mut others = allowed;
         others.unset(processor);
         let is_moved = others.count() > 0 && sched_setaffinity(None, &others).is_ok();
         is_moved.then_some(Self { allowed })
