@@ -101,7 +101,8 @@ def medians(runs):
     fields = ("cpu_s", "wall_s", "rss_bytes", "capture_bytes")
     result = {field: statistics.median(getattr(run, field) for run in runs) for field in fields}
     result["rounds"] = len(runs)
-    result["cpu_s_all"] = [round(run.cpu_s, 4) for run in runs]
+    for field in ("cpu_s", "wall_s"):
+        result[f"{field}_all"] = [round(getattr(run, field), 4) for run in runs]
     return result
 
 

@@ -13,11 +13,14 @@ TARGET_SUMMARY_MS = 100
 
 
 def ratio(results, program, tool, field):
-    """The median of `field` relative to plain Python's; None where one of them did not run."""
-    mine, plain = results.get(program, {}).get(tool, {}), results.get(program, {}).get("plain", {})
-    if not mine.get(field) or not plain.get(field):
-        return None
-    return mine[field] / plain[field]
+    """The median over the rounds of `field` relative to plain Python's in the same round; None where one of them did not run.
+
+    What ran one after the other is compared: a shared machine may change its speed by a half within a minute, and medians of each by itself then
+    say which of the two met more slow rounds.
+    """
+    mine, plain = (results.get(program, {}).get(name, {}).get(f"{field}_all", []) for name in (tool, "plain"))
+    ratios = [one / other for one, other in zip(mine, plain) if other]
+    return statistics.median(ratios) if ratios else None
 
 
 def geometric_mean(values):
@@ -119,7 +122,7 @@ def render(report):
     ]
     machine = report["machine"]
     parts.append(
-        f"Medians; rounds: {rounds_line(report)}. {machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
+        f"Medians; a ratio is the median of the rounds' own; rounds: {rounds_line(report)}. {machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
         f"Python {machine['python']}, {report['date']}. "
         + ", ".join(f"{name} {tool['version']}" for name, tool in report["tools"].items() if name != "plain")
         + "."
