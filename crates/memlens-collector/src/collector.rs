@@ -278,8 +278,8 @@ impl Collector {
         let mut is_ready = entries.iter().map(|entry| !entry.revents().is_empty());
         Ok(Ready {
             wake: is_ready.next().unwrap_or(false),
-            root: is_ready.by_ref().take(root_count).fold(false, |any, ready| any | ready),
-            is_root_ending: is_ready.by_ref().take(root_end_count).fold(false, |any, ready| any | ready),
+            root: is_ready.by_ref().take(root_count).any(|ready| ready),
+            is_root_ending: is_ready.by_ref().take(root_end_count).any(|ready| ready),
             ended: indices
                 .into_iter()
                 .zip(is_ready.by_ref())

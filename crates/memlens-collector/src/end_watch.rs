@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::thread::futex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 /// The word changes twice or three times. A program that overwrites it again and again is not listened to.
 const MOST_CHANGES: u32 = 1000;
@@ -22,7 +22,6 @@ const STACK_BYTES: usize = 64 << 10;
 /// Waits for a process' main thread to end.
 pub struct EndWatch {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -38,8 +37,8 @@ impl EndWatch {
         let shared = Arc::new(Shared { header, news });
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("end".to_owned()).stack_size(STACK_BYTES);
-        let thread = thread.spawn(move || of_thread.wait()).ok()?;
-        Some(Self { shared, thread: Some(thread) })
+        thread.spawn(move || of_thread.wait()).ok()?;
+        Some(Self { shared })
     }
 
     /// Becomes readable with the news, or when the word in the shared memory says so wrongly: it has to be asked whether it is true.
@@ -49,15 +48,12 @@ impl EndWatch {
 }
 
 impl Drop for EndWatch {
-    /// Ends the thread. Nobody else ever looks at the word's other bits: the program holds the mutex until it ends.
+    /// Ends the thread, for which nobody waits: who still has the memory could write over the word and keep it. Nobody else ever looks at the
+    /// word's other bits: the program holds the mutex until it ends.
     fn drop(&mut self) {
         if let Some(word) = self.shared.word() {
             word.fetch_or(END_NOTICE_DIED, Relaxed);
             let _ = futex::wake(word, futex::Flags::empty(), u32::MAX >> 1);
-        }
-        if let Some(thread) = self.thread.take() {
-            // It cannot have panicked, and if it has, it has ended.
-            let _ = thread.join();
         }
     }
 }
@@ -107,7 +103,12 @@ mod tests {
         futex::wake(word, futex::Flags::empty(), 1).unwrap();
         assert!(has_news(&watch, 60));
         word.store(0, Relaxed);
-        // Its thread ends with it, although nobody gave notice: else this would wait for ever.
-        drop(EndWatch::begin(&file).unwrap());
+        // Its thread ends with it, although nobody gave notice: else this would go on for ever.
+        let watch = EndWatch::begin(&file).unwrap();
+        let shared = Arc::downgrade(&watch.shared);
+        drop(watch);
+        while shared.strong_count() > 0 {
+            thread::yield_now();
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The memory that the agent (inside the recorded program) shares with the collector.
 //!
 //! One sparse file (a memfd that the collector makes) for each recorded process. The agent alone allocates in it, by a
-//! bump pointer; the collector only reads, but for [`Header::clock_ns`] and [`Header::collector_pid`]. Everything that
+//! bump pointer; the collector only reads, but for [`Header::clock_ns`], [`Header::collector_pid`] and, when it does not wait for it any more, a bit in [`Header::end_notice`]. Everything that
 //! refers to something else in the file does so by its *offset*; 0 means "none". Every field that both sides touch is an
 //! atomic, read and written relaxed: each figure is whole, but two figures may be one event apart while the program runs.
 //! Once the program has ended everything is exact.

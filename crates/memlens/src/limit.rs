@@ -7,7 +7,7 @@ const LIFTED: [libc::__rlimit_resource_t; 4] =
 /// As many descriptors are enough for any number of processes that are recorded at once.
 const DESCRIPTORS: libc::rlim_t = 1 << 16;
 /// Descriptors without which not even one process can be recorded: three standard streams, the signals, the capture, the socket, the process,
-/// its connection, its shared memory, and two while it is started.
+/// its connection, its shared memory, the news of its end, and what is looked at in `/proc`.
 const LEAST_DESCRIPTORS: libc::rlim_t = 12;
 
 /// What was lifted, and from where.
